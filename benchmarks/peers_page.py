@@ -255,8 +255,8 @@ def losses(records: dict[str, Record]) -> str:
     if not lines:
         lines = ["In no case measured here."]
     not_covered = (
-        "Not covered: H2 and above, coefficients other than Z/2, sparse filtrations, which "
-        "ripser.py, giotto-ph, holos-tda and GUDHI have and we have not."
+        "Not covered: H3 and above, H2 beyond 1,024 points, coefficients other than Z/2, sparse "
+        "filtrations, which ripser.py, giotto-ph, holos-tda and GUDHI have and we have not."
     )
     return bullets([*lines, not_covered])
 

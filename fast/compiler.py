@@ -22,8 +22,8 @@ def warm_up() -> None:
 
     Otherwise the first call of each does so, some seconds of it, and says so on stderr. What is
     compiled is kept: in `NUMBA_CACHE_DIR` if that is set, else beside the package or, where it
-    cannot be written, in the user's cache. Clouds of 6,144 points and more, float64, and distances
-    between diagrams compile a little more when they are first used.
+    cannot be written, in the user's cache. Clouds of 6,144 points and more, float64,
+    dimension 2 and distances between diagrams compile a little more when they are first used.
 
     Raises
     ------

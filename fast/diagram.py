@@ -36,7 +36,7 @@ class BatchedDiagram:
     Attributes
     ----------
     dim
-        Homology dimension: 0 components, 1 loops.
+        Homology dimension: 0 components, 1 loops, 2 voids.
     births, deaths
         (B, K) filtration values (diameters), copies of entries of the distance matrix, in its
         dtype, and differentiable in it. Births are 0 in dimension 0.

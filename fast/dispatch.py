@@ -33,6 +33,8 @@ _KERNELS: dict[tuple[str, str], dict[str, str]] = {
     ("persistence_weighted_chamfer", "cuda"): {"numba-cuda": "transport.chamfer_gpu.nearest_pairs"},
     ("rips_persistence", "cpu"): {"numba": "rips.rips_cpu.rips_pairs"},
     ("rips_persistence", "cuda"): {"numba-cuda": "rips.rips_gpu.rips_pairs"},
+    # By columns that wait for each other, and long: a GPU's distances are refused, not copied.
+    ("rips_persistence up to dimension 2", "cpu"): {"numba": "rips.voids_cpu.rips_pairs"},
     ("row_lengths", "cpu"): {"numba": "distances.distances_cpu.row_lengths"},
     ("row_lengths", "cuda"): {"numba-cuda": "distances.distances_gpu.row_lengths"},
     ("sorted_wasserstein", "cpu"): {"numba": "transport.wasserstein_cpu.optimal_partners"},

@@ -48,7 +48,7 @@ class RipsLayer(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        self.max_dim = as_integer("RipsLayer", "max_dim", max_dim, least=0, most=1)
+        self.max_dim = as_integer("RipsLayer", "max_dim", max_dim, least=0, most=2)
         self.threshold = as_number("RipsLayer", "threshold", threshold)
         as_choice("RipsLayer", "of", of, ("points", "distances"))
         self.of, self.backend = of, backend

@@ -33,6 +33,9 @@ Sizes = Sequence[int] | Tensor | None
 # Distances of one cloud from which on, in bytes, they are not stored.
 _LARGE_DISTANCES = 2**30
 
+# Of a cloud whose voids are looked for; the kernel has 10 bits for a vertex.
+_MOST_POINTS_OF_VOIDS = 1024
+
 
 def rips_persistence(
     distances: Clouds,
@@ -52,7 +55,8 @@ def rips_persistence(
         deaths have the same. Nothing else is assumed, not even the triangle inequality. A tensor
         or a numpy array; or a list of matrices (N_b, N_b), which may differ in size.
     max_dim
-        Highest homology dimension: 0, which costs far less, or 1.
+        Highest homology dimension: 0, which costs far less, 1, or 2 for voids too: on the CPU, of
+        at most 1,024 points.
     threshold
         Longest edge that enters (inclusive).
     sizes
@@ -75,7 +79,10 @@ def rips_persistence(
     ValueError
         If `distances` is no batch of distance matrices or an argument is out of range.
     RuntimeError
-        If no kernel serves the tensor's device, or not the backend asked for.
+        If no kernel serves the tensor's device, or not the backend asked for. With `max_dim` 2
+        that is every GPU: `distances.cpu()` first, through which the gradient flows.
+    MemoryError
+        If voids take more than 1 GiB beyond what is given and returned.
 
     Notes
     -----
@@ -100,7 +107,8 @@ def rips_persistence(
     padded, sizes = padded_clouds(name, "distances", distances, sizes, is_square=True)
     batch = _as_batch(padded)
     checked = _as_sizes(name, "distances", sizes, batch)
-    max_dim = _as_options(name, max_dim, threshold)
+    most_points = batch.shape[1] if checked is None else max(checked)
+    max_dim = _as_options(name, max_dim, threshold, most_points)
     values = batch.detach()
     critical = _critical_pairs(values, checked, max_dim, threshold, backend)
     return with_lengths(critical, values, batch if batch.requires_grad else None, of_points=False)
@@ -144,7 +152,7 @@ def rips_persistence_of_points(
         As `pairwise_distances` and `rips_persistence`.
     MemoryError
         If what is needed does not fit into memory: the distances and about as much again, or
-        without them what the loops take.
+        without them what the loops take; or as `rips_persistence`.
     """
     name = "rips_persistence_of_points"
     padded, sizes = padded_clouds(name, "points", points, sizes)
@@ -153,7 +161,8 @@ def rips_persistence_of_points(
         raise ValueError(f"{name}: points has shape {tuple(given.shape)}; pass (N, C) or (B, N, C)")
     batch = given[None] if given.ndim == 2 else given
     checked = _as_sizes(name, "points", sizes, batch)
-    max_dim = _as_options(name, max_dim, threshold)
+    most_points = batch.shape[1] if checked is None else max(checked)
+    max_dim = _as_options(name, max_dim, threshold, most_points)
     constant = batch.detach()
     distances: Tensor | PointLengths = PointLengths(constant)
     critical = None
@@ -215,7 +224,8 @@ def _critical_pairs(
     backend: str | None,
 ) -> list[dict[str, Tensor]]:
     """Return the padded fields of each dimension's diagram."""
-    launch = kernel("rips_persistence", distances.device, backend)
+    operation = "rips_persistence" if max_dim < 2 else "rips_persistence up to dimension 2"
+    launch = kernel(operation, distances.device, backend)
     critical: list[dict[str, Tensor]] = launch(distances, sizes, max_dim, threshold)
     return critical
 
@@ -234,13 +244,19 @@ def _critical_pairs_of_points(
     return found
 
 
-def _as_options(function: str, max_dim: int, threshold: float) -> int:
+def _as_options(function: str, max_dim: int, threshold: float, most_points: int) -> int:
     """Return `max_dim` as an int, and refuse what is out of range."""
     max_dim = as_integer(function, "max_dim", max_dim, least=0)
-    if max_dim > 1:
+    if max_dim > 2:
         raise ValueError(
-            f"{function}: max_dim is {max_dim}; pass 0 or 1 "
+            f"{function}: max_dim is {max_dim}; pass 0, 1 or 2 "
             "(reference.rips_persistence has no limit)"
+        )
+    if max_dim == 2 and most_points > _MOST_POINTS_OF_VOIDS:
+        raise ValueError(
+            f"{function}: max_dim is 2 and a cloud has {most_points:,} points, up to "
+            f"{most_points**4 / 24:.0e} tetrahedra; pass at most {_MOST_POINTS_OF_VOIDS:,}, e.g. "
+            "those that topology_preserving_sampling picks, or max_dim=1"
         )
     if not as_number(function, "threshold", threshold) >= 0:  # NaN compares False
         raise ValueError(f"{function}: threshold is {threshold}; pass a length of at least 0")

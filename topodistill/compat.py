@@ -58,12 +58,12 @@ OneSpace = Sequence[PersistenceInformation]
 
 
 class VietorisRipsComplex(nn.Module):
-    """`torch_topological.nn.VietorisRipsComplex`, for dimensions 0 and 1.
+    """`torch_topological.nn.VietorisRipsComplex`, for dimensions 0, 1 and 2.
 
     Parameters
     ----------
     dim
-        Highest dimension, 0 or 1.
+        Highest dimension, 0, 1 or 2.
     p
         Exponent of the Minkowski norm between points, at least 1.
     threshold

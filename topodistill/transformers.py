@@ -179,7 +179,7 @@ def _as_doubles(clouds: Clouds) -> list[Array]:
 
 
 class RipsPersistence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """`gudhi.sklearn.rips_persistence.RipsPersistence`, of dimensions 0 and 1 over Z/2.
+    """`gudhi.sklearn.rips_persistence.RipsPersistence`, of dimensions 0, 1 and 2 over Z/2.
 
     Parameters
     ----------
@@ -241,14 +241,14 @@ class RipsPersistence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class VietorisRipsPersistence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """`gtda.homology.VietorisRipsPersistence`, of dimensions 0 and 1 over Z/2.
+    """`gtda.homology.VietorisRipsPersistence`, of dimensions 0, 1 and 2 over Z/2.
 
     Parameters
     ----------
     metric
         "euclidean" or "precomputed".
     homology_dimensions
-        Which of 0 and 1.
+        Which of 0, 1 and 2.
     coeff
         2.
     max_edge_length

@@ -415,7 +415,7 @@ EITHER_NORM = "pass 2 or inf"
 # By function (or several with | between them): an option, the remedy, bad values.
 OUT_OF_RANGE = {
     "rips_persistence": [
-        ("max_dim", "pass 0 or 1", 2),
+        ("max_dim", "pass 0, 1 or 2", 3),
         ("max_dim", "pass at least 0", -1),
         ("max_dim", INTEGER, 1.5),
         ("threshold", "", -1.0, math.nan, None, "1.0"),
@@ -536,7 +536,7 @@ REFUSED = {
     ],
     "rips_persistence_of_points": [
         ({"points": POINTS[None][:0]}, "points is an empty batch; pass at least one cloud"),
-        ({"max_dim": 2}, "max_dim is 2; pass 0 or 1"),
+        ({"max_dim": 3}, "max_dim is 3; pass 0, 1 or 2"),
         ({"threshold": None}, "threshold is None; pass a number"),
         (
             {"points": [POINTS, POINTS[:, :1]]},

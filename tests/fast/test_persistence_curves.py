@@ -162,7 +162,7 @@ def test_layers_are_their_functions_in_a_sequence():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: fast.RipsLayer(2), "RipsLayer: max_dim is 2; pass at most 1"),
+        (lambda: fast.RipsLayer(3), "RipsLayer: max_dim is 3; pass at most 2"),
         (lambda: fast.RipsLayer(threshold=None), "RipsLayer: threshold is None; pass a number"),
         (lambda: fast.RipsLayer(of="cloud"), "RipsLayer: of is 'cloud'; pass one of 'points'"),
         (lambda: fast.PersistenceImageLayer((20, 20)), "scale is (20, 20); pass an ImageScale"),

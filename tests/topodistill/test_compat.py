@@ -257,7 +257,7 @@ def test_a_pipeline_tells_circles_from_noise(options, width):
             lambda: compat.SummaryStatisticLoss("polynomial_function", p=1),
             "p is 1 and q is None; 'polynomial_function' needs both",
         ),
-        (lambda: compat.VietorisRipsComplex(2)(MATRICES[0]), "max_dim is 2; pass 0 or 1"),
+        (lambda: compat.VietorisRipsComplex(3)(MATRICES[0]), "max_dim is 3; pass 0, 1 or 2"),
         (
             lambda: compat.VietorisRipsComplex(keep_infinite_features=True, threshold=None)(TIED),
             "threshold is None; pass a number",

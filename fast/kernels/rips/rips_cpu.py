@@ -111,16 +111,18 @@ def _merges(source, cutoff):
 
 def _padded(found, max_dim):
     """Return the padded fields of a list over clouds of one CloudPairs per dimension."""
-    return [
-        {
-            "birth_edges": _padded_rows([cloud[dim].birth_edges for cloud in found]),
-            "death_edges": _padded_rows([cloud[dim].death_edges for cloud in found]),
-            "death_simplices": _padded_rows([cloud[dim].death_simplices for cloud in found]),
-            "counts": torch.tensor([len(cloud[dim].death_edges) for cloud in found]),
-            "num_essential": torch.tensor([cloud[dim].num_essential for cloud in found]),
-        }
-        for dim in range(max_dim + 1)
-    ]
+    return [padded_dimension([cloud[dim] for cloud in found]) for dim in range(max_dim + 1)]
+
+
+def padded_dimension(found):
+    """Return the padded fields of a list over clouds of CloudPairs."""
+    return {
+        "birth_edges": _padded_rows([cloud.birth_edges for cloud in found]),
+        "death_edges": _padded_rows([cloud.death_edges for cloud in found]),
+        "death_simplices": _padded_rows([cloud.death_simplices for cloud in found]),
+        "counts": torch.tensor([len(cloud.death_edges) for cloud in found]),
+        "num_essential": torch.tensor([cloud.num_essential for cloud in found]),
+    }
 
 
 def _pairs_of_small_clouds(distances, sizes, max_dim, threshold):
