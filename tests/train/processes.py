@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import traceback
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.compile_once import share_compilation
 from train.core.distributed import error_line, process_group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,14 +109,28 @@ def run_processes(
     return outcomes
 
 
-def run_code(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_code(
+    code: str, *arguments: object, own_session: bool = False, timeout_s: float = 300.0
+) -> subprocess.CompletedProcess[str]:
     """Run Python code as a program of its own, in the folder of this project; return how it ended.
 
-    `options` are those of `subprocess.run`.
+    With `own_session` it leads a group of processes, to which signals can be sent.
     """
-    usual = {"capture_output": True, "text": True, "cwd": ROOT, "timeout": 300, "check": False}
-    words = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(words, **usual | options)
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("stdout", "stderr")]
+        words = ["-c", *map(str, arguments)]
+        process = _context.Process(
+            target=_program, args=(textwrap.dedent(code), words, said, own_session)
+        )
+        process.start()
+        process.join(timeout_s)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise TimeoutError(f"the program ran for more than {timeout_s} s")
+        return subprocess.CompletedProcess(
+            words, process.exitcode, *(path.read_text() for path in said)
+        )
 
 
 def start_code(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -131,6 +147,18 @@ def values_of(outcomes: list[Outcome]) -> list[Any]:
     return [outcome.value for outcome in outcomes]
 
 
+def _program(code: str, words: list[str], said: list[Path], own_session: bool) -> None:
+    if own_session:
+        os.setsid()
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(ROOT)
+    sys.argv = words
+    multiprocessing.set_start_method("fork", force=True)
+    share_compilation()
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
 def _body(
     sender: Connection,
     environment: dict[str, str],
@@ -142,6 +170,7 @@ def _body(
     # Workers that read data are forked, as from a process that torchrun started.
     multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
+    share_compilation()
     arguments = pickle.loads(sent)
     started = time.monotonic()
     value, error, kind, trace = None, None, None, ""

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.processes import run_code, run_processes, values_of
+from tests.train.processes import run_processes, start_code, values_of
 from tests.train.toy_runs import (
     checkpoint_of,
     flags,
@@ -317,8 +318,9 @@ sys.exit(sum(map(main, {[flags(toy_frames, output, *more) for output in outputs]
 """
     # Threads that wait must sleep: where other work has the cores they would wait for each other.
     environment = {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    ended = run_code(code, env={**os.environ, **environment})
-    assert ended.returncode == 0, ended.stderr
+    process = start_code(code, env={**os.environ, **environment}, stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
     first, second, third = (weights_of(output / "student.pt") for output in outputs)
     assert same(first, second)
     assert same(first, third)

@@ -129,7 +129,7 @@ READERS = """
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_readers_outlive_a_signal_to_the_whole_group(number):
-    done = run_code(READERS, int(number), start_new_session=True)
+    done = run_code(READERS, int(number), own_session=True)
     assert done.stdout.split() == ["40", str(int(number))], done.stderr
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
