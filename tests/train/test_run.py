@@ -1,22 +1,18 @@
 """The main command from its flags to its files: a whole small run, a killed one, every refusal."""
 
 import json
-import os
 import shlex
 import shutil
-import signal
 import struct
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.train.data.submissions import read_semantickitti
-from tests.train.toy_runs import refused, resumed
+from tests.train.processes import run_code
+from tests.train.toy_runs import killed, refused, resumed
 from train.data.semantickitti import SPEC
 from train.networks.ptv3.attention import load_flash_attention
 from train.networks.ptv3.convolution_spconv import load_spconv
@@ -41,11 +37,9 @@ def frames(tmp_path_factory):
 
 
 @pytest.fixture
-def damaged(tmp_path):
-    """A simulated data root of its own, to be damaged by a test."""
-    root = tmp_path / "data"
-    simulate_semantickitti(root, num_frames=2, num_validation_frames=1, azimuth_steps=40)
-    return root
+def damaged(frames, tmp_path):
+    """The same frames in a folder of their own, to be damaged by a test."""
+    return shutil.copytree(frames, tmp_path / "data")
 
 
 def flags(frames, output):
@@ -54,18 +48,6 @@ def flags(frames, output):
         *("--data-root", str(frames), "--output", str(output)),
         *("--data.train-sequences", "00", "--data.validation-sequences", "08"),
     ]
-
-
-def start(arguments):
-    """Run the command in a process of its own, as a user would."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "train.run", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
 
 def log_of(output):
@@ -129,18 +111,7 @@ def test_the_deployed_file_holds_the_student_only(finished):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(frames, finished, tmp_path):
     output = tmp_path / "killed"
-    arguments = flags(frames, output)
-    process = start(arguments)
-    deadline = time.monotonic() + 300
-    # Kill it in the student's stage, after its first epoch's checkpoint.
-    while time.monotonic() < deadline and process.poll() is None:
-        log = output / "log.jsonl"
-        if log.exists() and log.read_text().count('"student"') >= 3:
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    killed(flags(frames, output), "student", 3)  # after its first epoch's checkpoint
     assert not (output / "student.pt").exists()
 
     # Only where the run is has to be said.
@@ -386,8 +357,12 @@ def test_a_loss_that_is_no_number_stops_and_names_part_step_and_frame(frames, tm
 
 
 def test_the_command_line_shows_no_traceback(tmp_path):
-    process = start(["--dataset", "semantickitti", "--data-root", str(tmp_path / "none")])
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert len(err.strip().splitlines()) == 1
-    assert out == ""
+    code = """
+        import runpy, sys
+        del sys.modules["train.run"]
+        runpy.run_module("train.run", run_name="__main__", alter_sys=True)
+    """
+    ended = run_code(code, "--dataset", "semantickitti", "--data-root", tmp_path / "none")
+    assert ended.returncode == 2
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert ended.stdout == ""

@@ -48,9 +48,9 @@ def _changed(data: bytes, rng: random.Random) -> bytes:
                 new = rng.choice(_NUMBERS) * rng.choice((1, 2, 4, 8))
                 data = data[:at] + new + data[at + len(new) :]
             case _:
-                found = [match.span() for match in _TOKEN.finditer(data, 0, max(end, 1))]
+                found = list(_TOKEN.finditer(data, 0, max(end, 1)))
                 if found:
-                    (start, stop), (first, last) = rng.choice(found), rng.choice(found)
+                    (start, stop), (first, last) = (rng.choice(found).span() for _ in range(2))
                     word = data[first:last] if rng.random() < 0.3 else rng.choice(_WORDS)
                     data = data[:start] + word + data[stop:]
     return data

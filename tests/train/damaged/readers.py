@@ -291,9 +291,7 @@ def main(folder: Path, first: int, end: int) -> None:
             os.lseek(2, 0, os.SEEK_SET)
         if wrong is not None:
             _say(wrong)
-        for other, whole in zip(found, sound, strict=True):
-            if other.path.parent == reader.path.parent:
-                other.path.write_bytes(whole)
+        reader.path.write_bytes(data)
 
 
 if __name__ == "__main__":
