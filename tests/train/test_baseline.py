@@ -78,7 +78,9 @@ def test_both_are_scored_and_the_difference_is_in_points(runs):
 def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
     assert main(resumed(both, "--stage", "evaluate")) == 0
     metrics = json.loads((both / "metrics.json").read_text())
-    scores, _, difference, done = capsys.readouterr().err.splitlines()[-4:]
+    said = capsys.readouterr().err
+    assert not {"report:", "to share"} & {line[:7] for line in said.splitlines()}
+    scores, _, difference, done = said.splitlines()[-4:]
     teacher, student, baseline = (
         f"{100 * metrics[role]['miou']:.1f}" for role in ("teacher", "student", "baseline")
     )
@@ -86,9 +88,12 @@ def test_a_run_ends_with_the_scores_and_the_difference(both, capsys):
         f"mIoU on 1 validation frames: teacher {teacher}, student {student}, "
         f"the same student trained alone {baseline}"
     )
-    assert difference.startswith(f"distilling gave {metrics['difference']:+.1f} points in this run")
-    assert "one seed is no evidence: topodistill ablate" in difference
-    assert done.startswith("done: ")
+    assert difference.startswith(f"distilling gave {metrics['difference']:+.1f} points; ")
+    assert difference.endswith("one seed is no evidence: topodistill ablate takes several")
+    assert done == (
+        f"done: open {both / 'report.html'}; then topodistill predict or export --checkpoint "
+        f"{both / 'student.pt'}"
+    )
 
 
 # ---- stopped and gone on with -------------------------------------------------------------------

@@ -150,3 +150,37 @@ def test_simulated_frames_need_no_class_map(tmp_path: Path):
     checkpoint = ["--checkpoint", str(tmp_path / "run/student.pt"), "--device", "cpu"]
     root = ["--data-root", str(tmp_path / "data"), "--num-workers", "0"]
     assert evaluate([*checkpoint, *root]) == 0
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_rows_that_are_no_points_are_counted_in_the_log_and_the_report(tmp_path, capsys, cached):
+    root, output, rng = tmp_path / "data", tmp_path / "run", np.random.default_rng(5)
+    (tmp_path / "classes.yaml").write_text("labels: {0: ground, 1: wall}\nlearning_ignore: {}\n")
+    header = (
+        "VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\n"
+        "WIDTH 1100\nHEIGHT 1\nPOINTS 1100\nDATA binary\n"
+    )
+    for number in range(2):
+        rows = rng.uniform(0, 1, (1100, 4)).astype("<f4")
+        rows[:, :2] = rng.uniform(-12, 12, (1100, 2))
+        rows[: 7 * number, :3] = np.nan
+        labels = np.repeat([0, 1], 550).astype("<u4")
+        for part, content in (
+            ("velodyne", header.encode() + rows.tobytes()), ("labels", labels.tobytes()),
+        ):  # fmt: skip
+            path = root / "00" / part / f"{number}.{'pcd' if part == 'velodyne' else 'label'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    words = [
+        *("--dataset", "kitti-layout", "--model", "tiny", "--device", "cpu", "--method", "none"),
+        *("--data-root", str(root), "--output", str(output), "--optim.student-epochs", "2"),
+        *("--data.class-map", str(tmp_path / "classes.yaml"), "--data.grid-size-m", "0.3"),
+        *("--data.train-sequences", "00", "--data.validation-sequences", "00"),
+        *(["--data.cache-decoded"] if cached else []),
+    ]
+    assert run(words) == 0
+    steps = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert [step.get("rays_without_return") for step in steps] == [{"00/1": 7}] * 2
+    counted = "7 rows of 1 frames are rays without a return (NaN), and left out"
+    assert f"student training: {counted}; log.jsonl says which" in capsys.readouterr().err
+    assert f"Trained on: {counted}." in (output / "report.html").read_text()

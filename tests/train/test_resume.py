@@ -76,7 +76,9 @@ def test_a_finished_student_goes_on_to_more_epochs(finished, run_again, capsys):
     assert main(resumed(run_again, "--optim.student-epochs", "4")) == 0
     assert totals(run_again)[:4] == totals(finished)
     assert [step for step, _ in totals(run_again)] == list(range(1, 9))
-    assert "changed from step 5 on: --optim.student-epochs 2 -> 4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "changed from step 5 on: --optim.student-epochs 2 -> 4" in said
+    assert "nothing is left to train" not in said
     config = config_of(run_again)
     assert config["config"]["optim"]["student_epochs"] == 4
     (change,) = config["changes"]
@@ -89,6 +91,7 @@ def test_a_finished_student_goes_on_to_more_epochs(finished, run_again, capsys):
     # Done is done.
     before = (run_again / "checkpoint.pt").read_bytes()
     assert main(resumed(run_again)) == 0
+    assert "nothing is left to train; scoring again\n" in capsys.readouterr().err
     assert (run_again / "checkpoint.pt").read_bytes() == before
 
 

@@ -336,6 +336,8 @@ class Batch(_Tensors):
         Frames that could not be read while the batch was made.
     cropped_voxels
         How many voxels were cropped to keep the batch within its bound.
+    rays_without_return
+        How many rows of frames' files are no points, by name; none where all are.
     labeled_share
         Which share of the step's labeled voxels is this batch's; 1.0 on one process.
     kept
@@ -346,6 +348,7 @@ class Batch(_Tensors):
     names: tuple[str, ...] = ()
     skipped: tuple[BadFrame, ...] = ()
     cropped_voxels: int = 0
+    rays_without_return: Mapping[str, int] = field(default_factory=dict)
     labeled_share: float = 1.0
     kept: Any = None
 
@@ -437,6 +440,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         names=tuple(frame.name for frame in frames),
         skipped=tuple(sample for sample in samples if isinstance(sample, BadFrame)),
         cropped_voxels=sum(each.count for each in samples if isinstance(each, CroppedVoxels)),
+        rays_without_return={
+            frame.name: frame.rays_without_return for frame in frames if frame.rays_without_return
+        },
     )
 
 

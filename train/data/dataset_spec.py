@@ -195,8 +195,17 @@ class DatasetSpec:
         Raises
         ------
         UserError
-            As `OpenOptions`; or if the data is laid out otherwise, damaged, or not there.
+            As `OpenOptions`; or if the data is laid out otherwise, damaged, or not there, or was
+            simulated without the cameras that are asked for.
         """
+        root = Path(root)
+        # Each reader would say to download images, which are none of anybody's.
+        if cameras and _record(root).get("cameras", True) is False:
+            raise UserError(
+                f"{root}: holds simulated frames without camera images; remove it and simulate "
+                "again (topodistill run --simulate with a method that needs images), or choose a "
+                "method that needs none"
+            )
         options = OpenOptions(
             split=split,
             sequences=sequences,
@@ -205,7 +214,7 @@ class DatasetSpec:
             strict=strict,
             cameras=cameras,
         )
-        return self.reader(Path(root), options)
+        return self.reader(root, options)
 
     def simulate(
         self,
@@ -340,12 +349,18 @@ def simulated_seed(root: Path) -> int | None:
     UserError
         If there is a record that cannot be read.
     """
+    return _record(root).get("seed")
+
+
+def _record(root: Path) -> dict[str, Any]:
+    """Return the seed of simulated frames and whether they have images; empty for recorded ones."""
     path = root / RECORD
     try:
-        return int(read_json(path)["seed"])
+        found = read_json(path)
+        return {"seed": int(found["seed"]), "cameras": bool(found.get("cameras"))}
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); remove {root} and simulate again"
         ) from error

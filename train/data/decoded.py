@@ -444,7 +444,10 @@ def _packed(frame: LidarFrame, identity: dict[str, Any]) -> bytes:
             raise ValueError(f"DecodedCache: {name} of frame {frame.name} does not fit {dtype}")
         arrays.append(kept.tobytes())
         shapes[name] = array.shape
-    header = json.dumps({"identity": identity, "shapes": shapes, "path": str(frame.path)}).encode()
+    content: dict[str, Any] = {"identity": identity, "shapes": shapes, "path": str(frame.path)}
+    if frame.rays_without_return:
+        content["rays_without_return"] = frame.rays_without_return
+    header = json.dumps(content).encode()
     before = len(_MAGIC) + _CHECKSUM_BYTES + len(header) + 1
     body = header + b" " * (-before % _ALIGNMENT) + b"\n" + b"".join(arrays)
     return _MAGIC + zlib.crc32(body).to_bytes(_CHECKSUM_BYTES) + body
@@ -466,14 +469,15 @@ def _unpacked(path: Path, identity: dict[str, Any]) -> LidarFrame | None:
     if header["identity"] != identity:
         return None
     at = end + 1
-    fields: dict[str, NDArray[Any] | None] = {"segment": None, "pose": None}
+    fields: dict[str, Any] = {"segment": None, "pose": None}
     for name, shape in header["shapes"].items():
         count = math.prod(shape)
         dtype = np.dtype(_FIELDS[name])
         array = np.frombuffer(data, dtype=dtype, count=count, offset=at).reshape(shape)
         fields[name] = array.astype(np.int64) if name == "segment" else array
         at += count * dtype.itemsize
-    return LidarFrame(name=identity["name"], path=Path(header["path"]), **fields)  # type: ignore[arg-type]
+    fields["rays_without_return"] = header.get("rays_without_return", 0)
+    return LidarFrame(name=identity["name"], path=Path(header["path"]), **fields)
 
 
 def _is_entry(path: Path, identity: dict[str, Any]) -> bool:

@@ -200,6 +200,8 @@ class LidarFrame:
     views
         What the cameras see at a batch's working size; None unless a batch needs it. Its points
         are those of `coord`, whatever augmentation did to them.
+    rays_without_return
+        How many rows of the file are no points, since their coordinates are no numbers (NaN).
     """
 
     coord: NDArray[np.float32]
@@ -210,6 +212,7 @@ class LidarFrame:
     pose: NDArray[np.float64] | None = None
     images: tuple[CameraImage, ...] = ()
     views: Views | None = None
+    rays_without_return: int = 0
 
 
 class NoLabelsError(UserError):
@@ -248,15 +251,6 @@ class HasWarnings(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """What looks wrong, a line each."""
-
-
-@runtime_checkable
-class CountsRays(Protocol):
-    """A source whose files may have rows for rays that came back with nothing."""
-
-    @property
-    def rays_without_return(self) -> int:
-        """How many such rows the frames had that this process has read; they are no points."""
 
 
 @runtime_checkable

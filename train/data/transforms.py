@@ -96,6 +96,8 @@ class VoxelFrame:
         The frame's.
     views
         What the cameras see: pixels of picked points, by voxel; None where nobody asked for them.
+    rays_without_return
+        The frame's.
     """
 
     coord: NDArray[np.float32]
@@ -107,6 +109,7 @@ class VoxelFrame:
     name: str
     path: Path
     views: Views | None = None
+    rays_without_return: int = 0
 
 
 def augment(frame: LidarFrame, rng: np.random.Generator, augmentation: Augmentation) -> LidarFrame:
@@ -248,6 +251,7 @@ def voxelize(
         name=frame.name,
         path=frame.path,
         views=views,
+        rays_without_return=frame.rays_without_return,
     )
 
 
@@ -302,4 +306,5 @@ def crop(voxels: VoxelFrame, max_voxels: int, rng: np.random.Generator) -> Voxel
         name=voxels.name,
         path=voxels.path,
         views=None if voxels.views is None else voxels.views.renumbered(new_index),
+        rays_without_return=voxels.rays_without_return,
     )

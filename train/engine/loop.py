@@ -30,7 +30,7 @@ from train.data.batch import Batch, SkippedFrames, VoxelBudgetBatchSampler, coll
 from train.data.frame import FrameSource
 from train.data.loader import EvaluationFrames, TrainingFrames
 from train.engine.optimizer import go_on, make_optimizer
-from train.engine.run_log import RunLog
+from train.engine.run_log import RunLog, left_out
 from train.engine.train_step import Stepper, TrainTask
 from train.engine.training_state import (
     TrainingState,
@@ -288,6 +288,7 @@ class _Stage:
             restore_own_state(state, task.network)
         self.progress = Progress(f"{task.name} training", epoch_ends[-1], done=self.done)
         self.cropped_batches = self.unlabeled_steps = 0
+        self.rays_without_return: dict[str, int] = {}
         self.kept_at = self.ended = time.monotonic()
 
     def score(self) -> None:
@@ -306,9 +307,10 @@ class _Stage:
     def step(self, batch: Batch) -> None:
         """Take a step and record it."""
         # Of the joint batch.
-        parts = gather_objects((batch.names, batch.cropped_voxels))
-        names = [name for names, _ in parts for name in names]
-        cropped_voxels = sum(cropped for _, cropped in parts)
+        parts = gather_objects((batch.names, batch.cropped_voxels, batch.rays_without_return))
+        names = [name for names, _, _ in parts for name in names]
+        cropped_voxels = sum(cropped for _, cropped, _ in parts)
+        rays = {name: count for _, _, counts in parts for name, count in counts.items()}
         numbers, any_labeled = self.stepper.step(batch, self.done + 1, names)
         self.done += 1
         now = time.monotonic()
@@ -318,6 +320,9 @@ class _Stage:
         if cropped_voxels:
             notes["cropped_voxels"] = cropped_voxels
             self.cropped_batches += 1
+        if rays:
+            notes["rays_without_return"] = rays
+            self.rays_without_return |= rays
         wants_labels = self.task.method.needs_labels and self.config.data.labels == "all"
         if wants_labels and not any_labeled:
             notes["unlabeled"] = True
@@ -367,13 +372,15 @@ class _Stage:
             raise Interrupted(signal, after=self._after(), checkpoint=self.state_path)
 
     def say_what_was_odd(self, max_batch_voxels: int | None) -> None:
-        """Say in the end how many batches were cropped, and how many steps had no label."""
+        """Say in the end which batches were cropped, had no label, or lost rows of their files."""
         title = f"{self.task.name} training"
         if self.cropped_batches:
             logger.info(
                 f"{title}: {self.cropped_batches} batches were cropped to {max_batch_voxels} "
                 "voxels; log.jsonl says which, and by how many (cropped_voxels)"
             )
+        if rays := self.rays_without_return:
+            logger.info(f"{title}: {left_out(rays)}; log.jsonl says which (rays_without_return)")
         if self.unlabeled_steps:
             logger.warning(f"{title}: {self.unlabeled_steps} steps had no labeled voxel")
 

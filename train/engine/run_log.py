@@ -124,6 +124,14 @@ def seconds_by_stage(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return seconds
 
 
+def left_out(rays: Mapping[str, int]) -> str:
+    """Say how many rows of some frames' files are no points; `rays` has them by frame."""
+    return (
+        f"{sum(rays.values()):,} rows of {len(rays):,} frames are rays without a return (NaN), and "
+        "left out"
+    )
+
+
 def drop_later_steps(path: Path, stage: str, step: int) -> None:
     """Remove lines of `stage` after `step`, and damaged ones, which are counted aloud.
 

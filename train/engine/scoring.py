@@ -191,8 +191,8 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(line("mIoU with images at test time (fusion)", "miou", fused))
     if "difference" in metrics:
         lines.append(
-            f"distilling gave {metrics['difference']:+.1f} points in this run; one seed is no "
-            "evidence: topodistill ablate repeats it over seeds, with intervals"
+            f"distilling gave {round(metrics['difference'], 1) + 0.0:+.1f} points; one seed is no "
+            "evidence: topodistill ablate takes several"
         )
     return lines
 

@@ -106,7 +106,7 @@ class Run(RunPlan):
             self.skipped.share()
             for line in [*self.skipped.lines(), *score_lines(metrics)]:
                 logger.info(line)
-            logger.info(f"done: {self.folder.metrics}")
+            self._say_where_it_is(networks, reported=at_end is not None)
 
     def _take_folder(self, held: ExitStack) -> None:
         """Keep others out of the folder, and write to it what the run begins with."""
@@ -126,6 +126,12 @@ class Run(RunPlan):
         if "student" in networks:
             write_network_folder(self.folder.student, self.config.data_license)
 
+    def _say_where_it_is(self, networks: Mapping[str, Network], *, reported: bool) -> None:
+        """End with one line: what to open, and what to do next."""
+        done = f"done: open {self.folder.report}" if reported else f"done: {self.folder.metrics}"
+        then = f"; then topodistill predict or export --checkpoint {self.folder.student}"
+        logger.info(done + (then if "student" in networks else ""))
+
     def _finished(self) -> dict[str, Path]:
         return finished_networks(self.config, self.folder, self.teacher_file)
 
@@ -141,6 +147,8 @@ class Run(RunPlan):
             f"{f', {world.size} processes' if world.size > 1 else ''}, {config.precision}; "
             f"output {self.folder.path}"
         )
+        if config.resume and self._resume_point() is None:
+            logger.info("nothing is left to train; scoring again")
         self._say_whose_teacher()
         self.skipped.add(self.data.bad)
         if config.options.segmentation == "ce+lovasz" and (

@@ -5,6 +5,7 @@ python -m train.evaluate --checkpoint runs/semantickitti/student.pt --sequences 
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,10 @@ class DataFlags(LayoutFlags):
 
     cache_dir: Annotated[Path | None, arg(metavar="DIR", aliases=("--cache-dir",))] = None
     """folder for indices [.topodistill-index in the data root]"""
-    num_workers: Annotated[int, arg(metavar="N", aliases=("--num-workers",))] = 4
+    # torch warns twice of more than there are cores.
+    num_workers: Annotated[int, arg(metavar="N", aliases=("--num-workers",))] = min(
+        4, os.cpu_count() or 1
+    )
     """processes that read frames; 0 reads in this process"""
 
     def __post_init__(self) -> None:

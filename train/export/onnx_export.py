@@ -306,5 +306,7 @@ def _write_beside(folder: Path, described: dict[str, Any], network_file: Path) -
     }
     with atomic_write(folder / onnx_runner.MANIFEST) as unfinished:
         unfinished.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    logger.info(f"wrote {folder}: {network_file.name}, {network_file.stat().st_size / 1e6:.2f} MB")
+    size = f"{network_file.name}, {network_file.stat().st_size / 1e6:.2f} MB"
+    then = f"; then python {folder / RUNNER} --input FILE --output FILE" if is_onnx else ""
+    logger.info(f"wrote {folder}: {size}{then}")
     return manifest

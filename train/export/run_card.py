@@ -107,7 +107,6 @@ def write_network_folder(checkpoint: Path, given: str | None = None) -> Path | N
         scores=scores,
         weights_name=f"{checkpoint.stem}.safetensors",
     )
-    logger.info(f"to share or deploy: {folder}")
     return folder
 
 

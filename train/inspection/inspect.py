@@ -20,7 +20,7 @@ from train.core.command import Command, Names
 from train.core.console import Progress
 from train.core.errors import UserError
 from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec
-from train.data.frame import CountsRays, FrameSource, HasWarnings, LidarFrame, Split
+from train.data.frame import FrameSource, HasWarnings, LidarFrame, Split
 from train.data.layout_flags import LayoutFlags
 from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
 from train.inspection.picture import draw, draw_cameras
@@ -93,7 +93,7 @@ class _Tally:
     def __init__(self, num_classes: int, origin_m: tuple[float, float, float]) -> None:
         self.origin_m = np.array(origin_m, dtype=np.float32)
         self.sizes: list[int] = []
-        self.unlabeled = 0
+        self.unlabeled = self.rays_without_return = 0
         # Class -1 comes first. Strengths are counted in hundredths, which is how fine they are.
         self.by_class = np.zeros((num_classes + 1, 101), dtype=np.int64)
         self.by_range = np.zeros(len(_RANGE_EDGES_M) - 1, dtype=np.int64)
@@ -101,6 +101,7 @@ class _Tally:
     def add(self, frame: LidarFrame) -> None:
         """Count one frame."""
         self.sizes.append(len(frame.coord))
+        self.rays_without_return += frame.rays_without_return
         range_m = np.linalg.norm(frame.coord - self.origin_m, axis=1)
         self.by_range += np.histogram(range_m, _RANGE_EDGES_M)[0]
         if frame.segment is None:
@@ -181,8 +182,7 @@ def inspect(
             if images:
                 _draw_images(spec, frame, path.with_suffix(".cameras.png"), found)
     progress.close()
-    if isinstance(source, CountsRays):
-        found.rays_without_return = source.rays_without_return
+    found.rays_without_return = tally.rays_without_return
     found.problems += checks.problems()
     found.warnings += checks.warnings()
     found.frames, found.unlabeled_frames = len(tally.sizes), tally.unlabeled

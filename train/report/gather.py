@@ -10,6 +10,7 @@ from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
 from train.engine.run_folder import ROLES
+from train.engine.run_log import left_out
 from train.networks.protocol import Network
 from train.report.frames import PicturedFrame, best_and_worst, picture_frames
 from train.report.records import (
@@ -253,6 +254,9 @@ def _from_records(records: Records) -> RunReport:
     skipped = metrics.get("skipped_frames", {})
     if skipped:
         notes.append(f"{len(skipped)} frames could not be read; skipped.json says which and why.")
+    rays = {name: n for step in steps for name, n in step.get("rays_without_return", {}).items()}
+    if rays:
+        notes.append(f"Trained on: {left_out(rays)}.")
     return RunReport(
         spec=spec,
         simulated=metrics["simulated"],

@@ -6,7 +6,6 @@ from typing import Any
 
 from train.config import usual_data_root
 from train.core.atomic_write import atomic_write
-from train.core.console import logger
 from train.core.errors import UserError
 from train.data.dataset_spec import DatasetSpec, dataset_spec
 from train.data.frame import FrameSource
@@ -38,9 +37,7 @@ def write_run_report(
     UserError
         If the records cannot be read, or the page cannot be written.
     """
-    page = _write(read_run(folder), RunFolder(folder).report, (validation, networks))
-    logger.info(f"report: {page}")
-    return page
+    return _write(read_run(folder), RunFolder(folder).report, (validation, networks))
 
 
 def report_from_files(

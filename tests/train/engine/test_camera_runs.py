@@ -82,6 +82,20 @@ def test_a_run_with_images_from_nothing(looks, tmp_path, monkeypatch):
     assert open_data(config, spec).bad == []
 
 
+@pytest.mark.parametrize("name", ["nuscenes", "semantickitti", "waymo"])
+@pytest.mark.parametrize("more", [(), ("--on-bad-frame", "skip"), ("--simulate",)])
+def test_frames_simulated_without_images_are_refused_before_anything_is_written(
+    looks, tmp_path, name, more
+):
+    root, output = tmp_path / "data", tmp_path / "run"
+    sizes = {"num_frames": 2, "num_validation_frames": 1, "azimuth_steps": 60, "seed": 0}
+    dataset_spec(name).simulate(root, **sizes)
+    words = [word for word in flags(root, output, *more) if word != "--simulate" or more == (word,)]
+    with pytest.raises(UserError, match=r"holds simulated frames without camera images.*; remove "):
+        run(parse(["--dataset", name, *words]))
+    assert not output.exists()
+
+
 def test_a_dataset_without_cameras_is_refused_before_anything_is_written(looks, tmp_path):
     config = parse(["--dataset", "kitti-layout", *flags(tmp_path / "data", tmp_path / "run")])
     with pytest.raises(UserError, match="needs images, point_pixel, which the frames of kitti"):

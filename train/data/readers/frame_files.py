@@ -318,7 +318,6 @@ class FrameFolders:
         self.sequences = tuple(drive.name for drive in drives)
         self.skipped_unlabeled = 0
         self.unreadable: dict[str, str] = {}
-        self.rays_without_return = 0
         self._files = files
         self._endings = point_endings, label_endings
         self._names: list[str] = []
@@ -355,14 +354,13 @@ class FrameFolders:
         """
         path, label_path = self._point_paths[index], self._label_paths[index]
         coord, strength, there = self._files.read_points(path)
-        if there is not None:
-            self.rays_without_return += len(there) - len(coord)
+        num_rows = len(coord) if there is None else len(there)
         segment = None
         if label_path is not None:
-            num_rows = len(coord) if there is None else len(there)
             segment = self._files.read_segment(label_path, num_rows)
             segment = segment if there is None else segment[there]
-        return LidarFrame(coord, strength, segment, self._names[index], path)
+        name, left_out = self._names[index], num_rows - len(coord)
+        return LidarFrame(coord, strength, segment, name, path, rays_without_return=left_out)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the file of points of a frame, and that of its labels if there is one."""

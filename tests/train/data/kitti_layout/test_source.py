@@ -294,7 +294,7 @@ def test_frames_in_files_that_name_their_columns(tmp_path: Path, class_map: Path
     put(root / "00/labels/0.label", raw.tobytes())
     source = spec(class_map).open(root, sequences=["00"])
     check(source[0])  # rows without a return, and their labels, are left out
-    assert source.rays_without_return == 2
+    assert source[0].rays_without_return == 2
     put(root / "00/labels/0.label", raw[:5].tobytes())
     refused(lambda: source[0], "20 bytes, but the frame has 7 points and needs 28")
 
