@@ -2,13 +2,11 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.train.processes import run_code
 from tests.train.simulation.exact_sensor import fan
 from train.simulation.simulator import raycast
 from train.simulation.simulator.kernels import cast_columns, ground_kind
@@ -16,7 +14,6 @@ from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, Ground, Scene, SceneBuilder, Shape
 from train.simulation.simulator.surfaces import Kind, Material
 
-ROOT = Path(__file__).resolve().parents[3]
 FLAT = Ground(
     half_road_m=4.0,
     parking_left_m=0.0,
@@ -115,16 +112,15 @@ def walk(inside, directions: np.ndarray, reach: float, step: float = 0.004) -> n
 
 def test_the_ray_caster_leaves_torchs_threads_alone(tmp_path):
     # numba's OpenMP and torch's are one library: what one is told, the other does.
-    code = (
-        "import torch; torch.set_num_threads(1);"
-        "from train.simulation.semantickitti import simulate_semantickitti;"
-        "import sys;"
-        "counts = {'num_frames': 1, 'num_validation_frames': 1, 'azimuth_steps': 20};"
-        "simulate_semantickitti(sys.argv[1], **counts);"
-        "sys.exit(torch.get_num_threads() - 1)"
-    )
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], cwd=ROOT)
-    assert run.returncode == 0
+    code = """
+        import sys, torch
+        from train.simulation.semantickitti import simulate_semantickitti
+        torch.set_num_threads(1)
+        counts = {"num_frames": 1, "num_validation_frames": 1, "azimuth_steps": 20}
+        simulate_semantickitti(sys.argv[1], **counts)
+        sys.exit(torch.get_num_threads() - 1)
+    """
+    assert run_code(code, tmp_path / "data").returncode == 0
 
 
 @pytest.mark.parametrize("shape", [*SOLIDS, Shape.POLYTOPE], ids=lambda shape: shape.name)
