@@ -10,13 +10,14 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 import reference
-from benchmarks import harness, schema
+from benchmarks import conftest, harness, schema
 from benchmarks.harness import Job, StoppedError
 from benchmarks.imports import EVERY_NAME
 from benchmarks.machine import ROOT, describe_machine, machine_slug, with_peak
@@ -388,20 +389,19 @@ def test_a_machines_name_is_its_processors():
     assert machine_slug(replace(machine, gpu="NVIDIA H200")) == "nvidia-h200"
 
 
+def test_nothing_is_timed_beside_other_workers(monkeypatch):
+    given = Mock(getoption={"--benchmark": True}.get)
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    with pytest.raises(pytest.UsageError, match="times in one process: leave out -n and --dist"):
+        conftest.pytest_configure(given)
+
+
 @pytest.mark.slow
 def test_a_run_writes_a_record(tmp_path):
-    command = [
-        sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
-        "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast",
-    ]  # fmt: skip
-    refused = subprocess.run(
-        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**ALONE, "PYTEST_XDIST_WORKER": "gw0"},
-    )  # fmt: skip
-    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--benchmark times in one process: leave out -n and --dist" in refused.stderr
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=ALONE
+        [sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
+         "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=ALONE,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     (path,) = tmp_path.glob("*.json")
