@@ -18,7 +18,11 @@ except ImportError as error:
         "topodistill.transformers needs scikit-learn; pip install 'topodistill[sklearn]'"
     ) from error
 
-from fast import (
+from topodistill.shadowing import refuse_shadowed
+
+refuse_shadowed("fast", "reference")
+
+from fast import (  # noqa: E402  (only once it is known to be ours)
     BatchedDiagram,
     betti_curve,
     default_grid,
@@ -30,7 +34,7 @@ from fast import (
     rips_persistence,
     rips_persistence_of_points,
 )
-from fast.rips import diagrams_to_the_end
+from topodistill.compat import classes_to_the_end  # noqa: E402
 
 __all__ = ["RipsPersistence", "RipsVectorizer", "VietorisRipsPersistence"]
 
@@ -333,14 +337,5 @@ def _all_classes(
     matrices: Sequence[torch.Tensor], dims: Sequence[int], threshold: float
 ) -> list[list[Array]]:
     """Return per cloud and dimension every class, (K, 2), those that never die last."""
-    diagrams, end = diagrams_to_the_end(matrices, max(dims), threshold)
-    found: list[list[Array]] = [[] for _ in matrices]
-    for dim in dims:
-        counts = diagrams[dim].num_essential.tolist()
-        for cloud, rows, count in zip(found, diagrams[dim].to_list(), counts, strict=True):
-            pairs = rows.numpy()
-            pairs = pairs[pairs[:, 0] < end]
-            pairs = np.where(pairs == end, np.inf, pairs)
-            last = np.full((count, 2), [0.0, np.inf])  # the component that is there at the end
-            cloud.append(np.concatenate([pairs, last]))
-    return found
+    clouds = classes_to_the_end(matrices, max(dims), threshold)
+    return [[cloud[dim].diagram.numpy() for dim in dims] for cloud in clouds]

@@ -81,10 +81,11 @@ def test_the_reference_needs_numpy_and_jaxtyping_alone():
     assert "torch" not in packages
 
 
-def test_a_file_that_hides_a_package_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["rips_persistence", "plot", "compat", "transformers"])
+def test_a_file_that_hides_a_package_is_named(tmp_path, name):
     (tmp_path / "reference.py").write_text("")
     done = subprocess.run(
-        [sys.executable, "-c", "import topodistill; topodistill.rips_persistence"],
+        [sys.executable, "-c", f"from topodistill import {name}"],
         cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip

@@ -78,7 +78,8 @@ def _matching_within(lengths, row_ways, column_ways, bound):
 def _cover(lengths, ways, other_ways, bound, partner, other_partner):
     """Match every side's element farther than the bound from the diagonal; return if that goes.
 
-    `partner` and `other_partner` are of this side and of the other, changed in place.
+    `partner` and `other_partner` are of this side and of the other, changed in place. Who is left
+    at the diagonal keeps a `partner` that is nobody's any more: of such elements it is never read.
     """
     m, k = lengths.shape
     queue, reached_from = np.empty(m, np.int64), np.empty(k, np.int64)
@@ -89,7 +90,6 @@ def _cover(lengths, ways, other_ways, bound, partner, other_partner):
         queue[0] = new
         begin, end = 0, 1
         last = -1  # of the other side, where the path ends
-        leaver = -1  # of this side, who gives it up
         while begin < end and last < 0:
             element = queue[begin]
             begin += 1
@@ -99,14 +99,12 @@ def _cover(lengths, ways, other_ways, bound, partner, other_partner):
                 reached_from[other] = element
                 holder = other_partner[other]
                 if holder < 0 or ways[holder] <= bound:
-                    last, leaver = other, holder
+                    last = other
                     break
                 queue[end] = holder
                 end += 1
         if last < 0:
             return False
-        if leaver >= 0:
-            partner[leaver] = -1
         while True:
             element = reached_from[last]
             other_partner[last] = element
