@@ -190,6 +190,19 @@ def test_the_process_gives_the_arguments_where_nobody_else_does(recorder, monkey
     assert recorder.arguments == ["x"]
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_loads_nothing_that_only_the_work_needs(name):
+    """What takes tenths of a second: kernels, drawing, records, the tables of Waymo's files."""
+    slow = ["matplotlib", "numba", "PIL", "scipy", "pyarrow", "google.protobuf", "yaml", "onnx"]
+    code = (
+        "import sys, torch\nbefore = set(sys.modules)\nfrom topodistill.commands import main\n"
+        f"try:\n    main([{name!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([m for m in {slow} if m in sys.modules and m not in before], file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize("package", TRAIN_EXTRA)
 def test_a_missing_extra_is_one_line_that_installs_it(package, recorder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed

@@ -40,7 +40,6 @@ from train.dataset_distillation.make import SmallSet, sampled
 from train.dataset_distillation.networks.segmenters import HEIGHT
 from train.dataset_distillation.objects.read import write_folder
 from train.dataset_distillation.options import DistillOptions, RotatorOptions
-from train.dataset_distillation.pictures import draw_clouds, draw_frames
 from train.dataset_distillation.prepare import Prepared, canonical
 from train.dataset_distillation.rotator import Rotator
 
@@ -86,6 +85,8 @@ def write_made(
             facts = {"version": FACTS_VERSION, "meters": made.clouds.meters, "height": HEIGHT}
             more = {"frames": facts | {"strengths": made.strengths.tolist()}}
         save_generator(folder / GENERATOR_NAME, made.generator, made_from | more)
+    from train.dataset_distillation import pictures  # loads matplotlib: not for --help
+
     # The report first: it says that the frames below it are ours to replace.
     _write_json(folder / REPORT_NAME, report)
     seen = canonical(real.train, made.rotator if frames else real.rotator)
@@ -96,11 +97,11 @@ def write_made(
             splits[HELD_OUT] = canonical(real.test, made.rotator)
         write_frame_folder(folder, splits)
         each += len(made.clouds) > 1
-        draw_frames(folder / FRAMES_PICTURE, columns, each=each)
+        pictures.draw_frames(folder / FRAMES_PICTURE, columns, each=each)
     else:
         write_folder(folder, {"train": made.clouds}, made_from)
         each += options.clouds_per_class > 1
-        draw_clouds(folder / OBJECTS_PICTURE, columns, each=each)
+        pictures.draw_clouds(folder / OBJECTS_PICTURE, columns, each=each)
 
 
 def add_to_report(folder: Path, more: Mapping[str, Any]) -> None:

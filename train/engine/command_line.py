@@ -17,7 +17,6 @@ from train.core.errors import UserError
 from train.core.provenance import program
 from train.core.user_file import whole_name
 from train.data.dataset_spec import DATASETS, dataset_spec
-from train.evaluation.load_network import voxels_of_checkpoint
 from train.methods.registry import METHODS, method_class, option_owners
 from train.networks.registry import PAIRS
 from train.networks.weights import shipped_file
@@ -176,6 +175,8 @@ def _with_voxels_of_teacher(data: DataConfig, first: _First) -> DataConfig:
 
     A file that cannot be read is left to the run, which says why.
     """
+    from train.evaluation.load_network import voxels_of_checkpoint  # loads networks: not for --help
+
     assert first.teacher_checkpoint is not None
     try:
         grid_size_m, clip_range_m = voxels_of_checkpoint(

@@ -23,7 +23,6 @@ from train.data.dataset_spec import DATASETS, DatasetSpec, dataset_spec
 from train.data.frame import FrameSource, HasWarnings, LidarFrame, Split
 from train.data.layout_flags import LayoutFlags
 from train.inspection.frame_checks import ONE_PLACE, VOXEL_M, FrameChecks
-from train.inspection.picture import draw, draw_cameras
 
 REPORT = "inspection.json"
 _RANGE_EDGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 250)
@@ -170,6 +169,8 @@ def inspect(
             found.one_voxel_frames.append(frame.name)
         if output is not None and index in drawn:
             path = output / f"{frame.name.replace('/', '_')}.png"
+            from train.inspection.picture import draw  # loads matplotlib: not for --help
+
             with _writing(path):
                 draw(
                     frame,
@@ -209,6 +210,8 @@ def inspect(
 
 def _draw_images(spec: DatasetSpec, frame: LidarFrame, path: Path, found: Inspection) -> None:
     """Draw a frame's images; what is wrong with them is a problem of the frame."""
+    from train.inspection.picture import draw_cameras
+
     try:
         with _writing(path):
             counts = draw_cameras(

@@ -21,7 +21,6 @@ from train.data.transforms import VoxelFrame, voxelize
 from train.networks.litept import LitePTConfig
 from train.networks.ptv3.hierarchy_segmentor import HierarchySegmentor
 from train.profiling import macs, timing
-from train.simulation.semantickitti import simulate_semantickitti
 
 SCHEMA = 2
 BATCH_CLOUDS = 12  # the paper's batch on nuScenes and Waymo
@@ -68,6 +67,8 @@ def read_frame(path: Path | None) -> LidarFrame:
         coord, strength, _ = FILES.read_points(path)
         return LidarFrame(coord, strength, None, path.name, path)
     with tempfile.TemporaryDirectory() as folder:
+        from train.simulation.semantickitti import simulate_semantickitti  # loads numba
+
         simulate_semantickitti(folder, num_frames=1, num_validation_frames=1, azimuth_steps=2000)
         found = Path(folder) / "sequences" / "00" / "velodyne" / "000000.bin"
         coord, strength, _ = FILES.read_points(found)

@@ -153,7 +153,7 @@ def test_an_output_that_cannot_be_written_is_named(
     target = {
         "the folder": "train.inspection.inspect.tempfile.TemporaryFile",
         "the report": "pathlib.Path.write_text",
-        "a picture": "train.inspection.inspect.draw",
+        "a picture": "train.inspection.picture.draw",
     }[what]
     monkeypatch.setattr(target, fail)
     reads = []

@@ -19,9 +19,7 @@ from train.dataset_distillation.objects.read import INDEX_NAME, read_index, writ
 from train.dataset_distillation.objects.surface_points import sample_surface
 from train.dataset_distillation.options import refuse_below
 from train.simulation.simulator import objects, people, vehicles
-from train.simulation.simulator.drive import drive
 from train.simulation.simulator.ground import Ground
-from train.simulation.simulator.models import hdl64
 from train.simulation.simulator.parts import Spot
 from train.simulation.simulator.scene import Frame, SceneBuilder
 from train.simulation.simulator.surfaces import Kind, Material
@@ -185,6 +183,10 @@ def _from_models(count: int, num_points: int, seed: tuple[int, int]) -> PointClo
 
 def _from_scenes(count: int, num_points: int, seed: tuple[int, int]) -> PointClouds:
     """Drive until every class has as many things as are wanted; of one thing the first look."""
+    # They load numba: not for --help.
+    from train.simulation.simulator.drive import drive
+    from train.simulation.simulator.models import hdl64
+
     lidar = hdl64(_AZIMUTH_STEPS)
     names = tuple(IN_SCENES)
     label_of = np.full(len(Kind), -1, dtype=np.int64)
