@@ -27,7 +27,7 @@ from fast import (  # noqa: E402  (only once it is known to be ours)
     total_persistence,
     wasserstein_distance,
 )
-from fast.rips import diagrams_to_the_end  # noqa: E402
+from topodistill.endless import classes_to_the_end  # noqa: E402
 
 if TYPE_CHECKING:
     from topodistill.transformers import RipsPersistence as RipsPersistence
@@ -123,48 +123,6 @@ class VietorisRipsComplex(nn.Module):
             diagrams = rips_persistence_of_points(x, self.dim, self.threshold)
         listed = diagrams_to_torch_topological(diagrams)
         return listed[0] if one else listed
-
-
-def classes_to_the_end(
-    matrices: Sequence[Tensor], max_dim: int, threshold: float
-) -> list[list[PersistenceInformation]]:
-    """Return per cloud and dimension all classes, those that never die by the threshold last.
-
-    Parameters
-    ----------
-    matrices
-        Distances, (N, N) per cloud.
-    max_dim, threshold
-        As in `rips_persistence`.
-
-    Returns
-    -------
-    list
-        As `diagrams_to_torch_topological`; classes that never die have the death `inf` and the
-        death edge (-1, -1).
-    """
-    diagrams, end = diagrams_to_the_end(matrices, max_dim, threshold)
-    clouds = diagrams_to_torch_topological(diagrams)
-    for i, cloud in enumerate(clouds):
-        for dim, (each, batch) in enumerate(zip(cloud, diagrams, strict=True)):
-            count = batch.num_essential[i]
-            finite, last = each.diagram[:, 1] < end, each.diagram[:, 1] >= end
-            births = each.diagram[last, 0]
-            pairing = torch.as_tensor(each.pairing)
-            if dim == 0:  # and the component that is there at the end
-                births = each.diagram.new_zeros(int(last.sum()) + int(count))
-                endless = pairing.new_full((len(births), 3), -1)
-            else:
-                births = births[births < end]
-                begun = pairing[last][each.diagram[last, 0] < end]
-                endless = torch.cat([begun[:, :2], torch.full_like(begun[:, :2], -1)], dim=1)
-            rows = torch.stack([births, torch.full_like(births, math.inf)], dim=1)
-            cloud[dim] = PersistenceInformation(
-                torch.cat([pairing[finite], endless]).numpy(),
-                torch.cat([each.diagram[finite], rows]),
-                dim,
-            )
-    return clouds
 
 
 def _minkowski(points: Tensor, p: float) -> Tensor:

@@ -34,7 +34,7 @@ from fast import (  # noqa: E402  (only once it is known to be ours)
     rips_persistence,
     rips_persistence_of_points,
 )
-from topodistill.compat import classes_to_the_end  # noqa: E402
+from topodistill.endless import classes_to_the_end  # noqa: E402
 
 __all__ = ["RipsPersistence", "RipsVectorizer", "VietorisRipsPersistence"]
 
