@@ -313,8 +313,10 @@ def test_equal_runs_on_two_threads_give_equal_weights(toy_frames, tmp_path):
     outputs = [tmp_path / str(number) for number in range(3)]
     code = f"""
 import sys, torch
+from tests.compile_once import share_compilation
 from train.networks.registry import NETWORKS
 from train.run import main
+share_compilation()
 NETWORKS.update({TOY_NETWORK!r})
 assert torch.get_num_threads() == 2
 sys.exit(sum(map(main, {[flags(toy_frames, output, *more) for output in outputs]!r})))
