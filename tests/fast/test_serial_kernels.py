@@ -168,8 +168,7 @@ def by_lists(rips_gpu, monkeypatch):
             super().run()
 
     monkeypatch.setattr(rips_gpu, "ListPairing", Seen)
-    # Scratch for the one thread that there is, in place of 65,536.
-    monkeypatch.setattr(sys.modules[Seen.__base__.__module__], "_BLOCKS", 1)
+    monkeypatch.setattr(sys.modules[Seen.__base__.__module__], "_BLOCKS", 1)  # one thread's scratch
     monkeypatch.setattr(rips_gpu, "_LEAST_ROW_BYTES", 0)
     monkeypatch.setattr(rips_gpu, "_ROWS_PER_MATRIX", 0)
     return taken

@@ -357,11 +357,8 @@ def test_a_loss_that_is_no_number_stops_and_names_part_step_and_frame(frames, tm
 
 
 def test_the_command_line_shows_no_traceback(tmp_path):
-    code = """
-        import runpy, sys
-        del sys.modules["train.run"]
-        runpy.run_module("train.run", run_name="__main__", alter_sys=True)
-    """
+    code = "import runpy, sys; del sys.modules['train.run']; "
+    code += "runpy.run_module('train.run', run_name='__main__', alter_sys=True)"
     ended = run_code(code, "--dataset", "semantickitti", "--data-root", tmp_path / "none")
     assert ended.returncode == 2
     assert len(ended.stderr.strip().splitlines()) == 1

@@ -230,19 +230,18 @@ def test_a_geometry_builder_of_another_version_is_refused(exported, tmp_path):
     copied = shutil.copytree(exported[0], tmp_path / "copied")
     with (copied / "geometry.py").open("a") as file:
         file.write("# changed\n")
-    done = subprocess.run(
-        [sys.executable, "run.py", "--input", "none.bin", "--output", "labels.npy"],
-        cwd=copied, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: --input none.bin: no such file"]
+
+    def said(name):
+        done = subprocess.run(
+            [sys.executable, "run.py", "--input", name, "--output", "labels.npy"],
+            cwd=copied, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        return done.stderr
+
+    assert said("none.bin") == "error: --input none.bin: no such file\n"
     np.save(copied / "one.npy", np.zeros((1, 4), np.float32))
-    done = subprocess.run(
-        [sys.executable, "run.py", "--input", "one.npy", "--output", "labels.npy"],
-        cwd=copied, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    (line,) = said("one.npy").splitlines()
     assert "geometry.py: is not the file that" in line
 
 
