@@ -48,6 +48,11 @@ def _relu(rng: np.random.Generator, n: int) -> FloatArray:
     return np.asarray(np.maximum(hidden @ weights, 0.0))
 
 
+def _sphere(rng: np.random.Generator, n: int) -> FloatArray:
+    rows = rng.normal(size=(n, 3))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "cube": lambda rng, n: rng.random((n, 3)),
     "gaussian": lambda rng, n: rng.normal(size=(n, NUM_CHANNELS)),
@@ -57,6 +62,7 @@ _MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "mixture": _mixture,
     "cube8": lambda rng, n: rng.random((n, 8)),
     "relu": _relu,
+    "sphere": _sphere,
 }
 FAMILIES = ("cube", "gaussian", "features", "circle")
 """Those that every table has."""
@@ -67,6 +73,7 @@ TITLES = {
     "gaussian": "Gaussian in R^64",
     "features": "clustered ReLU features on the sphere of R^64",
     "circle": "noisy circle in R^2",
+    "sphere": "uniform on the sphere of R^3",
     "torus": "noisy torus in R^3",
     "mixture": "mixture of 16 Gaussians in R^32",
     "cube8": "uniform in R^8",

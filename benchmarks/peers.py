@@ -167,9 +167,9 @@ LARGEST_FOR_RIPSER = 1024
 
 
 def values_by_another(
-    family: str, num_points: int, seed: int, not_by: str
+    family: str, num_points: int, seed: int, not_by: str, max_dim: int = 1
 ) -> list[FloatArray] | None:
-    """Return H0 and H1 pairs of a cloud by an implementation that is not `not_by`.
+    """Return H0 and H1 pairs, or more, of a cloud by an implementation that is not `not_by`.
 
     None where the reference is small enough to be asked itself.
     """
@@ -179,12 +179,13 @@ def values_by_another(
         oracle = "giotto-ph"
     else:
         oracle = "ripser.py"
-    return _values(family, num_points, seed, "fast" if not_by == oracle else oracle)
+    by = "fast" if not_by == oracle else oracle
+    return _values(family, num_points, seed, by, max(1, max_dim))
 
 
 @lru_cache(maxsize=32)
-def _values(family: str, num_points: int, seed: int, by: str) -> list[FloatArray]:
+def _values(family: str, num_points: int, seed: int, by: str, max_dim: int) -> list[FloatArray]:
     peer = PEERS[by]
     matrix = distances(family, num_points, seed)
-    output = peer.forward(peer.prepare(matrix), 1, 1)
+    output = peer.forward(peer.prepare(matrix), max_dim, 1)
     return [diagram.pairs for diagram in peer.read(output)]

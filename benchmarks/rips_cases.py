@@ -38,9 +38,8 @@ def rips_case(
             doubted = peer.edges_race and used > 1
             got = [Diagram(diagram.pairs) for diagram in told] if doubted else told
             assert len(got) == max_dim + 1
-            want = values_by_another(family, num_points, 0, not_by=name)
-            shared = got if want is None else got[: len(want)]
-            assert_rips(shared, matrix, want if want is None else want[: len(shared)])
+            want = values_by_another(family, num_points, 0, name, max_dim)
+            assert_rips(got, matrix, want if want is None else want[: len(got)])
             return wrong_edges(told, matrix) if doubted else None
 
         return Job(lambda: peer.forward(prepared, max_dim, used), check)

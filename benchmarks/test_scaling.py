@@ -45,14 +45,26 @@ def test_cost_without_distances(
     measure(lambda n: rips_of_points_case(family, n, threads), num_points)
 
 
-@pytest.mark.parametrize(("name", "max_dim"), [("fast", 1), ("ripser.py", 1), ("ripser.py", 2)])
-@pytest.mark.sizes(50, 100, 200, 400)
-def test_figure8(name: str, max_dim: int, num_points: int, threads: int, measure: Measure) -> None:
-    """H1 by us, H1 and H2 by ripser.py: we have no H2."""
+@pytest.mark.parametrize(
+    ("name", "family", "max_dim"),
+    [
+        ("fast", "features", 1),
+        ("ripser.py", "features", 1),
+        ("ripser.py", "features", 2),
+        *(
+            (name, family, 2)
+            for family in ("features", "cube", "sphere")
+            for name in ("fast", "giotto-ph, one thread")
+        ),
+    ],
+)
+@pytest.mark.sizes(50, 100, 200)
+def test_figure8(
+    name: str, family: str, max_dim: int, num_points: int, threads: int, measure: Measure
+) -> None:
+    """H1 and H2; giotto-ph says critical edges, as we do, ripser.py values."""
     measure(
-        lambda n: rips_case("figure8", name, "features", n, threads, max_dim),
-        num_points,
-        PEERS[name],
+        lambda n: rips_case("figure8", name, family, n, threads, max_dim), num_points, PEERS[name]
     )
 
 
