@@ -118,7 +118,7 @@ def find_fillings(rank, edges, triangles, most_waiting, most_kept):
     Persistent cohomology: columns, of all triangles that are not paired otherwise, are reduced
     from the youngest to the oldest. What is added is a cochain whose coboundary begins with the
     tetrahedron where the column begins: a column that was reduced before, or the triangles over
-    a component of a lune that this tetrahedron joins to an older one, found where it is needed.
+    a component of a lune that this tetrahedron joins to another one, found where it is needed.
 
     A column's coboundary waits in a list for each edge; where those grow long, bits of all
     triangles are held instead, N^3 / 8 bytes, and it is read off them edge by edge.
@@ -206,7 +206,8 @@ def find_fillings(rank, edges, triangles, most_waiting, most_kept):
             if owner >= 0:
                 continue
             edge = current
-            count = _younger_component(rank, edges, edge, row, place & _VERTEX, stack, seen)
+            b = place & _VERTEX
+            count = _component(rank, edges, edge, row, b, b, stack, seen)
             if count == 0:
                 owners[slot] = t
                 fillings[t] = tetrahedron
@@ -239,22 +240,6 @@ def _slot(tetrahedron, owners, fillings):
 
 
 @helper
-def _younger_component(rank, edges, edge, a, b, stack, seen):
-    """Find the component that {a, b} joins to an older one in an edge's lune; 0 if it joins none.
-
-    The lune's vertices enter in order, then its edges as the tetrahedra over them do; the younger
-    component is that whose first vertex came later (the elder rule).
-    """
-    count = _component(rank, edges, edge, a, b, b, stack, seen)
-    least = _least(stack, count)
-    if count > 0 and least < a:
-        count = _component(rank, edges, edge, a, b, a, stack, seen)
-        if _least(stack, count) < least:
-            count = _component(rank, edges, edge, a, b, b, stack, seen)
-    return count
-
-
-@helper
 def _component(rank, edges, edge, a, b, start, stack, seen):
     """Write the component of `start` in an edge's lune, by its edges before {a, b}; its size.
 
@@ -282,15 +267,6 @@ def _component(rank, edges, edge, a, b, start, stack, seen):
     for m in range(count):
         seen[stack[m]] = False
     return count
-
-
-@helper
-def _least(numbers, count):
-    """Return the minimum of the first `count` numbers."""
-    least = numbers[0]
-    for k in range(1, count):
-        least = min(least, numbers[k])
-    return least
 
 
 @helper
