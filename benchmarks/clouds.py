@@ -48,7 +48,7 @@ def _relu(rng: np.random.Generator, n: int) -> FloatArray:
     return np.asarray(np.maximum(hidden @ weights, 0.0))
 
 
-def _sphere(rng: np.random.Generator, n: int) -> FloatArray:
+def _sphere3(rng: np.random.Generator, n: int) -> FloatArray:
     rows = rng.normal(size=(n, 3))
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
@@ -62,7 +62,7 @@ _MAKERS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "mixture": _mixture,
     "cube8": lambda rng, n: rng.random((n, 8)),
     "relu": _relu,
-    "sphere": _sphere,
+    "sphere3": _sphere3,
 }
 FAMILIES = ("cube", "gaussian", "features", "circle")
 """Those that every table has."""
@@ -73,7 +73,7 @@ TITLES = {
     "gaussian": "Gaussian in R^64",
     "features": "clustered ReLU features on the sphere of R^64",
     "circle": "noisy circle in R^2",
-    "sphere": "uniform on the sphere of R^3",
+    "sphere3": "uniform on the sphere of R^3",
     "torus": "noisy torus in R^3",
     "mixture": "mixture of 16 Gaussians in R^32",
     "cube8": "uniform in R^8",

@@ -175,7 +175,8 @@ def values_by_another(
     """
     if num_points <= EXACT_POINTS:
         return None
-    if num_points > LARGEST_FOR_RIPSER and version("giotto-ph"):
+    # ripser.py takes long for voids.
+    if (num_points > LARGEST_FOR_RIPSER or max_dim > 1) and version("giotto-ph"):
         oracle = "giotto-ph"
     else:
         oracle = "ripser.py"

@@ -66,7 +66,7 @@ FIGURES: Final[dict[str, tuple[str, str, dict[str, dict[str, object]]]]] = {
                     "max_dim": 2,
                     "data": family,
                 }
-                for family in ("features", "cube", "sphere")
+                for family in ("features", "cube", "sphere3")
                 for who, name in (("ours", "fast"), ("giotto-ph", "giotto-ph, one thread"))
             },
             f"up to H2 (ripser.py), {TITLES['features']}": {

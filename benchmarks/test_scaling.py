@@ -53,7 +53,7 @@ def test_cost_without_distances(
         ("ripser.py", "features", 2),
         *(
             (name, family, 2)
-            for family in ("features", "cube", "sphere")
+            for family in ("features", "cube", "sphere3")
             for name in ("fast", "giotto-ph, one thread")
         ),
     ],
