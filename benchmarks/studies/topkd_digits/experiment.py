@@ -52,7 +52,7 @@ class Settings:
 
     num_training: int = 1000
     schedule: Schedule = field(default_factory=Schedule)
-    num_teachers: int = 1
+    num_teachers: int = 5
     num_clouds: int = 4000
     fit_epochs: int = 50
     fit_lr: float = 2e-3
@@ -69,7 +69,9 @@ class Settings:
 
 
 def variants(settings: Settings) -> dict[str, Variant]:
-    """Return the variants: TopKD's loss without its terms one by one, and with exact images."""
+    """Return the variants: TopKD's loss without its terms one by one, with exact images, and with
+    other dimensions of homology (the paper's Tables 5 and 6).
+    """
     clouds: dict[str, Any] = {
         "region": 0,
         "num_points": settings.schedule.batch_size,
@@ -84,6 +86,9 @@ def variants(settings: Settings) -> dict[str, Variant]:
         ),
         "topkd": Variant("topkd", clouds, "and RipsNet's images, weight 5"),
         "exact": Variant("topkd", clouds | {"exact": True}, "the same with exact images"),
+        "images": Variant("topkd", clouds | {"distillation": 0.0}, "without softened logits"),
+        "topkd-h1": Variant("topkd", clouds | {"dims": (1,)}, "images of H1 in place of H0"),
+        "topkd-h01": Variant("topkd", clouds | {"dims": (0, 1)}, "images of H0 and H1"),
     }
 
 
@@ -100,7 +105,7 @@ class Taught:
     artifacts
         The file of each variant that has one.
     maker
-        With the fitted RipsNet.
+        With the RipsNet fitted to images of dimension 0.
     mean_image
         (P,) of the clouds that RipsNet was fitted to: what a constant predicts.
     took
@@ -181,8 +186,25 @@ class Experiment:
             network, method, None, training, self.settings.schedule, seed=2 * place
         )
         network.requires_grad_(requires_grad=False)
-        config = self.variants["topkd"].config("paper")
-        assert isinstance(config, TopKDConfig)
+        makers: dict[tuple[int, ...], tuple[ImageMaker, Tensor]] = {}
+        artifacts = {}
+        for name, variant in self.variants.items():
+            config = variant.config("paper")
+            if not isinstance(config, TopKDConfig):
+                continue
+            if config.dims not in makers:
+                makers[config.dims] = self._fit(network, config)
+            maker, _ = makers[config.dims]
+            artifacts[name] = folder / f"{name}.safetensors"
+            save_maker(
+                dataclasses.replace(maker, ripsnet=None) if config.exact else maker, artifacts[name]
+            )
+        maker, mean_image = makers[0,]
+        return Taught(network, checksum(network), artifacts, maker, mean_image, took)
+
+    def _fit(self, network: Network, config: TopKDConfig) -> tuple[ImageMaker, Tensor]:
+        """Return what makes images of the dimensions asked for, and the mean one of the fit."""
+        training = self.digits.training
         targets = make_targets(
             network,
             [image_batch(training.images, training.labels)],
@@ -194,12 +216,7 @@ class Experiment:
         )
         options = dataclasses.replace(config.fit_options(), lr=self.settings.fit_lr)
         maker = fit_ripsnet(targets, options, device=torch.device("cpu"))
-        artifacts = {name: folder / f"{name}.safetensors" for name in ("topkd", "exact")}
-        save_maker(maker, artifacts["topkd"])
-        save_maker(ImageMaker(card=targets.card, ripsnet=None), artifacts["exact"])
-        return Taught(
-            network, checksum(network), artifacts, maker, targets.images.mean(dim=0), took
-        )
+        return maker, targets.images.mean(dim=0)
 
     def _score_teacher(self, taught: Taught) -> Outcome:
         """Return what the teacher gave, with how good its RipsNet is."""

@@ -28,7 +28,9 @@ from train.ablation.records import RunRecord, add_records, read_records
 from train.core.errors import UserError
 from train.methods.topkd.ripsnet import RipsNet
 
-SMALL = Settings(num_training=200, schedule=Schedule(epochs=2), num_clouds=16, fit_epochs=2)
+SMALL = Settings(
+    num_training=200, schedule=Schedule(epochs=2), num_teachers=1, num_clouds=16, fit_epochs=2
+)
 SEEDS = 3
 
 
@@ -71,6 +73,9 @@ def test_each_variant_has_the_terms_that_it_says(runs):
         "kd": ["distillation", "segmentation"],
         "topkd": ["distillation", "image", "segmentation"],
         "exact": ["distillation", "image", "segmentation"],
+        "images": ["image", "segmentation"],
+        "topkd-h1": ["distillation", "image", "segmentation"],
+        "topkd-h01": ["distillation", "image", "segmentation"],
     }
     by_variant = {(run.variant, run.seed): run.scores for run in runs}
     for name in ("bottleneck", "image_distance", "ripsnet_error"):
