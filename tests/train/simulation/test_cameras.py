@@ -396,6 +396,9 @@ def test_a_missing_image_is_refused_or_its_frame_left_out(copied):
 
 def test_tables_without_cameras_are_refused_where_images_are_needed(tmp_path: Path):
     simulate_nuscenes(tmp_path / "bare", num_frames=1, num_validation_frames=1, azimuth_steps=16)
+    with pytest.raises(UserError, match="holds simulated frames without camera images; remove it"):
+        SPEC.open(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
+    (tmp_path / "bare" / "simulation.json").unlink()  # as recorded ones
     with pytest.raises(UserError, match="no key frame of a camera"):
         SPEC.open(tmp_path / "bare", sequences=["scene-0001"], cameras=True)
 
