@@ -2,10 +2,8 @@
 
 import copy
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -29,11 +27,19 @@ from benchmarks.table import BLOCK, main
 from benchmarks.targets import Target, targets
 from tests.benchmark_results import case, record_of, timed
 from tests.pages import repaint
+from tests.train.processes import run_code
 
 RESULTS = ROOT / "benchmarks" / "results"
 
-# Of a pytest that is started by a test: it is no worker, also where this one is.
-ALONE = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+BENCHMARK = """
+import os, sys, pytest
+for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+    del os.environ[name]  # it is no worker, also where this one is
+# The server that this is forked from has imported what pytest would rewrite.
+words = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+words += ["-p", "no:cacheprovider", "--benchmark", "--noisy"]
+sys.exit(pytest.main(words + sys.argv[1:]))
+"""
 
 
 def some_results():
@@ -398,11 +404,8 @@ def test_nothing_is_timed_beside_other_workers(monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_writes_a_record(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "benchmarks/test_table6.py", "--benchmark", "--noisy",
-         "--at-most", "30", "--record-to", str(tmp_path), "-k", "fast"],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=ALONE,
-    )  # fmt: skip
+    words = ["benchmarks/test_table6.py", "--at-most", 30, "--record-to", tmp_path, "-k", "fast"]
+    done = run_code(BENCHMARK, *words)
     assert done.returncode == 0, done.stdout
     (path,) = tmp_path.glob("*.json")
     record = schema.read(path)
@@ -413,22 +416,18 @@ def test_a_run_writes_a_record(tmp_path):
 
 @pytest.mark.slow
 def test_a_wrong_implementation_fails_and_is_recorded_as_failed(tmp_path):
-    """A plugin makes our Rips forget its last loop: the run must be red, and the record say why."""
-    (tmp_path / "forgetful.py").write_text(
-        "import dataclasses, benchmarks.peers as peers\n"
-        "def read(output):\n"
-        "    told = honest(output)\n"
-        "    return [told[0], dataclasses.replace(told[1], pairs=told[1].pairs[:-1])]\n"
-        "honest = peers.PEERS['fast'].read\n"
-        "peers.PEERS['fast'] = dataclasses.replace(peers.PEERS['fast'], read=read)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "forgetful", "benchmarks/test_scaling.py",
-         "--benchmark", "--noisy", "--at-most", "128", "--record-to", str(tmp_path),
-         "-k", "cost_over and cube"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env=ALONE | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
+    """Our Rips forgets its last loop: the run must be red, and the record say why."""
+    forget = """
+import dataclasses
+from benchmarks import peers
+honest = peers.PEERS["fast"].read
+def read(output):
+    told = honest(output)
+    return [told[0], dataclasses.replace(told[1], pairs=told[1].pairs[:-1])]
+peers.PEERS["fast"] = dataclasses.replace(peers.PEERS["fast"], read=read)
+"""
+    words = ["benchmarks/test_scaling.py", "--at-most", 128, "--record-to", tmp_path]
+    done = run_code(forget + BENCHMARK, *words, "-k", "cost_over and cube")
     assert done.returncode == 1, done.stdout + done.stderr
     (path,) = tmp_path.glob("*.json")
     (result,) = schema.read(path).results

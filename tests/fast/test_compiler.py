@@ -12,6 +12,7 @@ from numba.core import event
 
 import fast
 from fast.dispatch import disable_compile
+from tests.train.processes import run_bare
 
 ROOT = Path(fast.__file__).parents[1]
 
@@ -32,18 +33,9 @@ def counted():
 
 
 def loaded_after(statements):
-    """Return which of the slow modules a fresh process has loaded after `statements`."""
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import sys\n{statements}\nprint(*{{'torch._dynamo', 'numba'}} & set(sys.modules))",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    """Return which of the slow modules a process that has torch has loaded after `statements`."""
+    slow = "{'torch._dynamo', 'numba'}"
+    run = run_bare(f"import sys\n{statements}\nprint(*{slow} & set(sys.modules))")
     assert run.returncode == 0, run.stderr[-4000:]
     return set(run.stdout.split())
 

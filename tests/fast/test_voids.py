@@ -5,8 +5,6 @@ What can only be wrong together with H0 and H1 is in test_rips.py.
 
 import functools
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ import reference
 from fast import plot
 from fast.kernels.rips import voids_cpu
 from tests.reference.checks import assert_same_diagram, assert_same_points
+from tests.train.processes import run_bare
 from topodistill.transformers import RipsPersistence, RipsVectorizer
 
 INF = np.inf
@@ -209,10 +208,7 @@ def test_nobody_compiles_it_who_does_not_ask_for_it():
         "import sys, torch, fast; fast.rips_persistence(torch.zeros(4, 4)); "
         "print('fast.kernels.rips.voids_cpu' in sys.modules)"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert told.stdout == "False\n"
+    assert run_bare(program).stdout == "False\n"
 
 
 # Whoever takes a diagram takes this one, or says in a line that it does not.

@@ -5,8 +5,6 @@ GUDHI is always there; torch-topological and giotto-ph where the extra `peers` i
 
 import inspect
 import math
-import subprocess
-import sys
 import warnings
 from importlib.util import find_spec
 
@@ -20,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 import fast
 from tests.reference.checks import assert_same_points
+from tests.train.processes import run_bare
 from topodistill import compat, transformers
 
 GENERATOR = np.random.default_rng(0)
@@ -296,6 +295,5 @@ def test_without_scikit_learn_the_rest_is_there_and_a_line_says_what_to_install(
         "try:\n    from topodistill.compat import RipsPersistence\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     said = "topodistill.transformers needs scikit-learn; pip install 'topodistill[sklearn]'\n"
-    assert done.stdout == said
+    assert run_bare(code).stdout == said

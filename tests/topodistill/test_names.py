@@ -1,9 +1,7 @@
 """`topodistill` has `fast`'s public names and nothing of its own, and loads little."""
 
-import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +11,15 @@ import topodistill
 import train.networks
 import train.predict
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
+from tests.train.processes import run_bare
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def loaded_beside_torch(statements):
+    """Return the packages that statements load where torch is loaded already."""
+    named = "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    done = run_bare(f"import sys; before = set(sys.modules)\n{statements}\n{named}")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", fast.__all__)
@@ -33,13 +38,12 @@ def test_the_names_are_those_of_fast_and_the_version():
 )
 def test_networks_are_saved_and_opened_by_the_function_of_train(name, module):
     assert getattr(topodistill, name) is getattr(module, name)
-    done = f"import topodistill; topodistill.{name}"
-    assert "tensorboard" not in in_fresh_process(done).packages
+    assert "tensorboard" not in loaded_beside_torch(f"import topodistill; topodistill.{name}")
 
 
 def test_pictures_are_an_attribute_a_module_and_those_of_fast():
     done = "import topodistill; draw = topodistill.plot.plot_diagram"
-    assert "matplotlib" not in in_fresh_process(done).packages
+    assert "matplotlib" not in loaded_beside_torch(done)
     assert topodistill.plot.__all__ == fast.plot.__all__
     for name in topodistill.plot.__all__:
         assert getattr(topodistill.plot, name) is getattr(fast.plot, name)
@@ -63,7 +67,7 @@ def test_any_other_name_is_missing(name):
 
 @pytest.mark.parametrize("statement", ["import topodistill", "from topodistill import *"])
 def test_importing_loads_nothing_that_training_or_compiling_needs(statement):
-    packages = in_fresh_process(statement).packages
+    packages = loaded_beside_torch(statement)
     assert "topodistill" in packages
     assert not packages & {*HEAVY, COMPILER}
 
@@ -81,14 +85,13 @@ def test_the_reference_needs_numpy_and_jaxtyping_alone():
     assert "torch" not in packages
 
 
+FIRST_ON_THE_PATH = "import sys; sys.path.insert(0, sys.argv[1])\n"
+
+
 @pytest.mark.parametrize("name", ["rips_persistence", "plot", "compat", "transformers"])
 def test_a_file_that_hides_a_package_is_named(tmp_path, name):
     (tmp_path / "reference.py").write_text("")
-    done = subprocess.run(
-        [sys.executable, "-c", f"from topodistill import {name}"],
-        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    done = run_bare(f"{FIRST_ON_THE_PATH}from topodistill import {name}", tmp_path)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert f"`import reference` finds {tmp_path.resolve() / 'reference.py'}" in last
@@ -98,10 +101,7 @@ def test_a_file_that_hides_a_package_is_named(tmp_path, name):
 def test_a_folder_that_hides_a_package_is_named(tmp_path):
     (tmp_path / "fast").mkdir()
     (tmp_path / "fast" / "__init__.py").write_text("")
-    done = subprocess.run(
-        [sys.executable, "-c", "import topodistill; topodistill.rips_persistence"],
-        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    code = f"{FIRST_ON_THE_PATH}import topodistill; topodistill.rips_persistence"
+    done = run_bare(code, tmp_path)
     assert done.returncode == 1
     assert f"`import fast` finds {tmp_path.resolve() / 'fast'}" in done.stderr.splitlines()[-1]

@@ -1,10 +1,12 @@
 """Start the processes of a run as torchrun does, and collect what each returned or raised.
 
 They are forked from a clean server that has torch loaded: to start one takes milliseconds, and it
-holds none of the threads of the process that runs the tests. Also programs of a few lines, started
-as a user starts them.
+holds none of the threads of the process that runs the tests. Also programs of a few lines, forked
+from it, from a process that has nothing but torch loaded, or started as a user starts them.
 """
 
+import functools
+import json
 import multiprocessing
 import os
 import pickle
@@ -126,6 +128,42 @@ def run_code(
         ended = process.exitcode
         process.kill()
         assert ended is not None, "the program hangs"
+        return subprocess.CompletedProcess(words, ended, *(path.read_text() for path in said))
+
+
+_BARE = """
+import json, os, sys, torch
+for line in sys.stdin:
+    code, sys.argv, said = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    break
+"""
+
+
+@functools.cache
+def _bare() -> subprocess.Popen[str]:
+    """Return the process that has torch alone; it ends when nobody can write to it any more."""
+    words = [sys.executable, "-c", _BARE]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(words, text=True, cwd=ROOT, **pipes)
+
+
+def run_bare(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run Python code as `run_code` does, where no module is loaded but torch and its own."""
+    server = _bare()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("stdout", "stderr")]
+        words = ["-c", *map(str, arguments)]
+        sent = json.dumps((textwrap.dedent(code), words, [*map(str, said)]))
+        print(sent, file=server.stdin, flush=True)
+        ended = int(server.stdout.readline())
         return subprocess.CompletedProcess(words, ended, *(path.read_text() for path in said))
 
 
