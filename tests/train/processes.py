@@ -32,9 +32,7 @@ from train.core.distributed import error_line, process_group
 ROOT = Path(__file__).resolve().parents[2]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["pytest", "hypothesis", "torch._dynamo", "train.networks.ptv3", "train.run"]
-)
+_context.set_forkserver_preload(["tests.train.warm_server"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.train.processes import run_processes, values_of
+from tests.train.processes import run_code, run_processes, values_of
 from train.core import distributed
 from train.core.distributed import (
     World,
@@ -484,6 +484,17 @@ def test_who_agreed_may_leave_at_once():
 
 
 # As a command
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads of another process")
+def test_what_is_forked_begins_with_all_loaded_by_a_single_thread():
+    """Else each process of a test loads it: half a second, some hundred times."""
+    code = """
+import os, sys
+print({"torch._dynamo", "train.methods.topkd.method"} <= set(sys.modules))
+print(len(os.listdir(f"/proc/{os.getppid()}/task")))
+"""
+    assert run_code(code).stdout == "True\n1\n"
 
 
 def test_under_torchrun_a_killed_process_ends_the_command(tmp_path: Path):
