@@ -50,6 +50,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_from_frames_without_a_label_to_onnx(here):
     given = shell_of((GUIDES / "unlabeled_drives.md").read_text(encoding="utf-8"))
     assert [command for command, _ in given] == ["inspect", "run", "export"]

@@ -26,6 +26,7 @@ SMALL = shlex.split(
     "--data.max-voxels 1500 --data.batch-size 2 --method.num-samples 64 "
     "--optim.teacher-epochs 2 --optim.student-epochs 2"
 )
+TOY_TEACHER = ("--stage", "teacher", "--teacher", "toy:wide")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,7 @@ def test_augmented_scores_stand_apart_from_single_passes(frames, finished, tmp_p
     assert after["tta"]["iou"] != after["iou"]
 
 
+@pytest.mark.usefixtures("toys_registered")
 def test_a_damaged_frame_is_left_out_and_listed_where_that_is_asked_for(frames, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(frames, root)
@@ -190,7 +192,7 @@ def test_a_damaged_frame_is_left_out_and_listed_where_that_is_asked_for(frames, 
     damaged = root / "sequences/09/velodyne/000000.bin"
     damaged.write_bytes(np.full(4, np.nan, "<f4").tobytes() + damaged.read_bytes()[16:])
     output = tmp_path / "run"
-    arguments = [*flags(root, output), "--stage", "teacher", "--on-bad-frame", "skip"]
+    arguments = [*flags(root, output), *TOY_TEACHER, "--on-bad-frame", "skip"]
     arguments[arguments.index("08")] = "09"
     # Two of the validation frames: a good one must be left.
     arguments.insert(arguments.index("09"), "08")
@@ -204,13 +206,14 @@ def test_a_damaged_frame_is_left_out_and_listed_where_that_is_asked_for(frames, 
     assert f"{damaged}: 1 of " in printed
     # As many steps as with four good frames.
     assert [step["step"] for step in log_of(output)] == [1, 2, 3, 4]
-    arguments = [*flags(root, tmp_path / "other"), "--stage", "teacher"]
+    arguments = [*flags(root, tmp_path / "other"), *TOY_TEACHER]
     assert str(empty) in refused(arguments, capsys)
 
 
+@pytest.mark.usefixtures("toys_registered")
 def test_voxels_of_a_step_can_be_bounded(frames, tmp_path):
     output = tmp_path / "run"
-    arguments = [*flags(frames, output), "--stage", "teacher", "--data.max-batch-voxels", "2000"]
+    arguments = [*flags(frames, output), *TOY_TEACHER, "--data.max-batch-voxels", "2000"]
     cache = ("--data.cache-dir", str(tmp_path / "cache"), "--data.cache-decoded")
     assert main([*arguments, *cache]) == 0
     # Crops of 1,500 voxels: no two fit, so that every frame is a step of its own.

@@ -220,6 +220,7 @@ MOST_WRONG = 25
 """So many answers are shown."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)  # of the 50,000
 def test_mutants_are_read_or_refused_in_one_line(tmp_path: Path):
     thorough = settings().max_examples >= settings.get_profile("thorough").max_examples
