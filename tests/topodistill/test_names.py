@@ -1,7 +1,10 @@
 """`topodistill` has `fast`'s public names and nothing of its own, and loads little."""
 
+import re
 import sys
 from importlib import metadata
+from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -12,6 +15,8 @@ import train.networks
 import train.predict
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 from tests.train.processes import run_bare
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def loaded_beside_torch(statements):
@@ -53,6 +58,17 @@ def test_a_star_import_gives_every_name():
     given = {}
     exec("from topodistill import *", given)
     assert set(topodistill.__all__) <= given.keys()
+
+
+def test_every_public_name_and_contract_is_on_one_page_of_the_api_reference():
+    pages = sorted((ROOT / "docs" / "api").glob("*.md"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    for name in named:
+        resolve_name(name)
+    contracts = ["DatasetSpec", "DistillationMethod", "Network"]
+    wanted = {*dir(topodistill), *contracts} - {"__version__"}
+    assert sorted(name.rpartition(".")[2] for name in named) == sorted(wanted)
 
 
 def test_the_version_is_that_of_the_installed_distribution():
