@@ -5,7 +5,9 @@ import random
 import re
 import zipfile
 
-_TOKEN = re.compile(rb"[\w.+#!&*-]+")
+import numpy as np
+
+_OF_WORDS = np.array([re.match(rb"[\w.+#!&*-]", bytes([byte])) is not None for byte in range(256)])
 _WORDS = (
     b"9" * 5000, b"0x" + b"f" * 5000, b"99999999999999999999", b"4294967295", b"3000000000", b"-1",
     b"0", b"1e999", b"1_0", "\u0663".encode(), b"\xff", b"", b"NaN", b"Infinity", b"-Infinity",
@@ -48,12 +50,20 @@ def _changed(data: bytes, rng: random.Random) -> bytes:
                 new = rng.choice(_NUMBERS) * rng.choice((1, 2, 4, 8))
                 data = data[:at] + new + data[at + len(new) :]
             case _:
-                found = list(_TOKEN.finditer(data, 0, max(end, 1)))
-                if found:
-                    (start, stop), (first, last) = (rng.choice(found).span() for _ in range(2))
+                spans = _words(data[: max(end, 1)])
+                if len(spans):
+                    places = [rng.randrange(len(spans)) for _ in range(2)]
+                    (start, stop), (first, last) = spans[places]
                     word = data[first:last] if rng.random() < 0.3 else rng.choice(_WORDS)
                     data = data[:start] + word + data[stop:]
     return data
+
+
+def _words(data: bytes) -> np.ndarray:
+    """Return where words begin and end, (words, 2); a large file has a million."""
+    inside = np.zeros(len(data) + 2, dtype=bool)
+    inside[1:-1] = _OF_WORDS[np.frombuffer(data, dtype=np.uint8)]
+    return np.flatnonzero(inside[1:] != inside[:-1]).reshape(-1, 2)
 
 
 def _archive(data: bytes, rng: random.Random) -> bytes:
