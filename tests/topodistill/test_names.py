@@ -15,6 +15,9 @@ import train.networks
 import train.predict
 from benchmarks.imports import COMPILER, HEAVY, in_fresh_process
 from tests.train.processes import run_bare
+from train.data.dataset_spec import DatasetSpec
+from train.methods.protocol import DistillationMethod
+from train.networks.protocol import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,11 +67,11 @@ def test_every_public_name_and_contract_is_on_one_page_of_the_api_reference():
     pages = sorted((ROOT / "docs" / "api").glob("*.md"))
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     named = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
-    for name in named:
-        resolve_name(name)
-    contracts = ["DatasetSpec", "DistillationMethod", "Network"]
-    wanted = {*dir(topodistill), *contracts} - {"__version__"}
-    assert sorted(name.rpartition(".")[2] for name in named) == sorted(wanted)
+    shown = {name.rpartition(".")[2]: resolve_name(name) for name in named}
+    contracts = {each.__name__: each for each in (DatasetSpec, DistillationMethod, Network)}
+    public = {name: getattr(topodistill, name) for name in dir(topodistill)}
+    assert {**shown, "__version__": topodistill.__version__} == {**public, **contracts}
+    assert len(shown) == len(named)
 
 
 def test_the_version_is_that_of_the_installed_distribution():
