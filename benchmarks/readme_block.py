@@ -1,9 +1,9 @@
-"""The generated block between the README's markers: two tables, one line on where we lose."""
+"""The generated block between the README's markers: a table, one line on where we lose."""
 
 from benchmarks.clouds import FAMILIES
 from benchmarks.imports import EVERY_NAME
 from benchmarks.markdown import measured_on, mebibytes, seconds, time_of, times
-from benchmarks.peers_page import families_table, small_losses
+from benchmarks.peers_page import small_losses
 from benchmarks.rips_cases import OF_POINTS
 from benchmarks.schema import Record, Result
 from benchmarks.selection import Source, geometric_mean, median, newest, ratio
@@ -41,10 +41,7 @@ def readme_block(records: dict[str, Record]) -> str:
             "H0 and H1 with critical edges, from batches of small clouds to one large cloud; the "
             "last column names the library that comes next among those measured beside us.",
             _sizes_table(peers, small_batches, large, scaling),
-            "One cloud of 1,024 points, with critical edges (`values`: births and deaths alone); "
-            "`geometric mean` and `worst`: how many times faster we are.",
-            families_table(peers),
-            f"{naive_line}{small}{import_line}[All peers, sizes, targets and where we lose]"
+            f"{naive_line}{small}{import_line}[All peers, sizes, families, targets and where we lose]"
             "(docs/results/table6_peers.md).",
             measured_on(
                 peers, table6, *([importing] if import_line else []), small_batches, large, scaling

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.studies.figures.command import main
 from benchmarks.studies.figures.paper_page import GRIDS, Compared, pages, read_ablation
-from benchmarks.studies.figures.readme_block import NAME, ablation_block
+from benchmarks.studies.figures.readme_block import _QUESTIONS, NAME, ablation_block
 from tests.pages import KNOWN, check_flags, commands, links
 from train.ablation.grids import built_in
 from train.core.blocks import with_block
@@ -128,8 +128,9 @@ def test_the_committed_pages_commands_exist(command, arguments, capsys, monkeypa
 EDGES = Compared("main", "edges", "kd", 0.81, 0.4, 1.21, 5, "better", "441866318b47")
 
 
-def test_primary_comparisons_have_a_row_with_their_interval():
-    block = ablation_block([EDGES, dataclasses.replace(EDGES, variant="placebo")])
+def test_a_question_with_an_interval_has_a_row():
+    short = dataclasses.replace(EDGES, variant="pwcd", low=None, high=None)
+    block = ablation_block([EDGES, dataclasses.replace(EDGES, variant="placebo"), short])
     rows = [line for line in block.splitlines() if "softened" in line]
     assert rows == [
         "| softened logits and distances at critical edges | softened logits "
@@ -137,23 +138,31 @@ def test_primary_comparisons_have_a_row_with_their_interval():
     ]
 
 
-def test_every_primary_comparison_has_words():
-    primary = [c for c in built_in()["main"].comparisons if c.primary]
-    rows = [Compared("main", c.variant, c.baseline, 1.0, 0.0, 2.0, 5, "", "") for c in primary]
-    assert len(ablation_block(rows).splitlines()) == len(primary) + 4
+def test_every_question_is_one_that_its_grids_ask():
+    for question in _QUESTIONS:
+        for grid in question.grids:
+            asked = {c.pair for c in built_in()[grid].comparisons if c.primary}
+            assert (question.variant, question.baseline) in asked
 
 
 def test_the_positive_control_is_a_sentence_and_its_rows_come_first():
     exploratory = dataclasses.replace(EDGES, grid="exploratory")
     kd = Compared("control", "kd", "ce", 2.0, 1.0, 3.0, 5, "better", "")
+    few = dataclasses.replace(kd, grid="labels", variant="kd-5", baseline="ce-5")
     assert not ablation_block([exploratory, kd]).startswith("Against")
     none = dataclasses.replace(kd, variant="kd-none", difference=1.5, verdict="suggestive")
-    lines = ablation_block([exploratory, none, kd]).splitlines()
+    again = dataclasses.replace(kd, grid="labels")
+    lines = ablation_block([exploratory, none, again, few, kd]).splitlines()
     assert "logits **+2.00 [+1.00, +3.00] mIoU** (better), and softened logits without" in lines[0]
     assert "label **+1.50 [+1.00, +3.00] mIoU** (suggestive), over" in lines[0]
-    rows = [line for line in lines if line.startswith("| softened")]
-    assert [row.endswith("\u2020 |") for row in rows] == [False, False, True]
-    assert ablation_block([kd, dataclasses.replace(kd, grid="exploratory")]).count("| better") == 1
+    rows = [line for line in lines if " | 5 | " in line]
+    assert [row.split(" |")[0] for row in rows] == [
+        "| all labels and softened logits",
+        "| labels on 5 % of the frames, softened logits on all",
+        "| softened logits, no label",
+        "| softened logits and distances at critical edges",
+    ]
+    assert [row.endswith("\u2020 |") for row in rows] == [False, False, False, True]
 
 
 def test_other_grids_and_no_runs():
