@@ -41,8 +41,8 @@ def readme_block(records: dict[str, Record]) -> str:
             "H0 and H1 with critical edges, from batches of small clouds to one large cloud; the "
             "last column names the library that comes next among those measured beside us.",
             _sizes_table(peers, small_batches, large, scaling),
-            f"{naive_line}{small}{import_line}[All peers, sizes, families, targets and where we lose]"
-            "(docs/results/table6_peers.md).",
+            f"{naive_line}{small}{import_line}[All peers, sizes, families, targets and where we "
+            "lose](docs/results/table6_peers.md).",
             measured_on(
                 peers, table6, *([importing] if import_line else []), small_batches, large, scaling
             ),

@@ -71,6 +71,12 @@ class Metric:
     """Differences below it, in the unit, are of no interest."""
     digits: int = 2
 
+    @property
+    def margin_in_words(self) -> str:
+        """As in "0.3 points of mIoU"."""
+        unit = self.unit.removesuffix("s") if self.margin == 1 else self.unit
+        return f"{self.margin:g} {unit} of {self.title}"
+
 
 PRIMARY_METRIC: Final = "miou"
 KNOWN_MIOU: Final = "known_miou"

@@ -78,9 +78,8 @@ class Result:
             return "better" if (found.difference > 0) == self.metric.higher_is_better else "worse"
         if margin is None:
             return "no effect seen"
-        words = f"within {margin:g} {self.metric.title}"
         if found.equivalent:
-            return f"no effect seen (equivalent {words})"
+            return f"no effect seen (equivalent within {self.metric.margin_in_words})"
         return "no effect seen (interval too wide to say)"
 
     @property
@@ -88,7 +87,7 @@ class Result:
         """The verdict; a gain that is real but of no interest is called so."""
         verdict, margin = self.verdict, self.metric.margin
         if verdict in ("better", "worse") and self.estimate.equivalent and margin is not None:
-            return f"{verdict}, by less than {margin:g} {self.metric.title}"
+            return f"{verdict}, by less than {self.metric.margin_in_words}"
         return verdict
 
 

@@ -20,7 +20,7 @@ _EXPLORATORY: Final = (
 
 @dataclass(frozen=True)
 class _Question:
-    """A row: two variants, in words, and the grids that compare them, the first with runs counts."""
+    """A row: two variants, in words, and the grids that compare them, the first one first."""
 
     variant: str
     words: str

@@ -59,7 +59,7 @@ def test_gains_nulls_and_losses_are_said_alike(experiment, written):
     text, _ = written(experiment(EFFECTS, teacher=9.0, noise=0.05))
     assert "**better**, +" in line_with(text, "- `kd` against `ce`")
     null = line_with(text, "- `same` against `kd`")
-    assert "**no effect seen (equivalent within 0.3 mIoU)**" in null
+    assert "**no effect seen (equivalent within 0.3 points of mIoU)**" in null
     assert "**worse**, -" in line_with(text, "- `bad` against `kd`")
 
 
@@ -272,7 +272,7 @@ def test_times_of_two_devices_are_not_mixed(experiment, written):
 
 def test_a_gain_within_the_margin_is_called_so(experiment, written):
     text, entries = written(experiment({**EFFECTS, "same": 3.15}, noise=0.02))
-    assert "**better, by less than 0.3 mIoU**" in line_with(text, "- `same` against `kd`")
+    assert "**better, by less than 0.3 points of mIoU**" in line_with(text, "- `same` against `kd`")
     (entry,) = [e for e in entries if (e["variant"], e["metric"]) == ("same", "miou")]
     assert (entry["verdict"], entry["equivalent"]) == ("better", True)
 

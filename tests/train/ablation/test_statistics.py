@@ -311,7 +311,12 @@ def test_many_seeds_are_flipped_at_random():
         ([-2.0, -2.1, -1.9, -2.2, -1.8], FRAGMENTATION, None, "better"),
         ([2.0, 2.1, 1.9, 2.2, 1.8], FRAGMENTATION, None, "worse"),
         ([2.0, 2.1, 1.9, 2.2, 1.8], MIOU, 0.06, "suggestive (p < 0.001, 0.060 after Holm)"),
-        ([0.1, -0.1, 0.2, -0.2, 0.05], MIOU, 1.0, "no effect seen (equivalent within 0.3 mIoU)"),
+        (
+            [0.1, -0.1, 0.2, -0.2, 0.05],
+            MIOU,
+            1.0,
+            "no effect seen (equivalent within 0.3 points of mIoU)",
+        ),
         ([3.0, -3.0, 2.0, -1.0, 1.0], MIOU, 1.0, "no effect seen (interval too wide to say)"),
         ([3.0, -3.0, 2.0, -1.0, 1.0], FRAGMENTATION, None, "no effect seen"),
         ([2.0, 2.1, 1.9, 2.2], MIOU, None, "not enough runs (4 of at least 5 seeds)"),
