@@ -59,9 +59,7 @@ def ablation_block(compared: Sequence[Compared]) -> str:
     compared
         Those of `ablation.json`, of any grids.
     """
-    shown = [
-        (question, found) for question in _QUESTIONS if (found := _answer(question, compared))
-    ]
+    shown = [(question, found) for question in _QUESTIONS if (found := _answer(question, compared))]
     if not shown:
         return "No comparison has runs yet: [what is measured](docs/results/ablation.md)."
     rows = [
