@@ -9,11 +9,12 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from tyro.conf import arg
 
-from train.ablation.grids import Grid, built_in, find_grid
+from train.ablation.grids import TEACHER, Grid, built_in, find_grid
+from train.ablation.launch import launch
 from train.ablation.page import GridPlan, write_page
 from train.ablation.records import (
     RECORDS_NAME,
@@ -58,11 +59,14 @@ examples:
   topodistill ablate --dataset waymo --simulate --grid main --seeds 5
   topodistill ablate --dataset semantickitti --data-root DIR --teacher-checkpoint teacher.pt \\
       --grid mine.toml --seeds 3
+  topodistill ablate --dataset waymo --data-root DIR --launcher slurm --workers 8 \\
+      --slurm timeout_min=600 gpus_per_node=1 slurm_partition=gpu
   topodistill ablate --page-only --output runs/ablation --records elsewhere/records.jsonl.gz
 
 Each run is kept in OUTPUT/records.jsonl.gz as soon as it ends. Stopped at any moment, the same
-command goes on with the runs that are missing. Records of other machines add up: run other seeds
-there (--first-seed), and give their files to --records.
+command goes on with the runs that are missing. --launcher runs several seeds at once, here or as
+Slurm jobs. Records of other machines add up: run other seeds there (--first-seed), and give their
+files to --records.
 
 A grid of one's own is a TOML file:
   title = "Is twice the weight better?"
@@ -123,10 +127,22 @@ class Options:
     """write PATH.md, PATH.json and PATH.png [OUTPUT/ablation]"""
     page_only: bool = False
     """run nothing; write the page from the records"""
+    launcher: Literal["local", "slurm"] | None = None
+    """one process a seed: on this machine, or as Slurm jobs (needs submitit) [all in this one]"""
+    workers: Annotated[int, arg(metavar="K")] = 2
+    """of a launcher: how many seeds run at once"""
+    slurm: Annotated[tuple[str, ...], several(str, "NAME=VALUE")] = ()
+    """of the jobs, as submitit calls it: timeout_min=600 gpus_per_node=1 slurm_partition=gpu"""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        for name, least in (("seeds", 1), ("score_every", 1), ("first_seed", 0), ("keep", 0)):
+        for name, least in (
+            ("seeds", 1),
+            ("score_every", 1),
+            ("workers", 1),
+            ("first_seed", 0),
+            ("keep", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"--{name.replace('_', '-')} {value}: at least {least}")
@@ -168,7 +184,52 @@ def _run(options: Options, rest: Sequence[str]) -> None:
         keep=keep if keep is not None else SIMULATED_KEEP * tiny,
         score_every=score_every or (SIMULATED_SCORE_EVERY if tiny and run.simulate else 1),
     )
-    Runner(ablation, process_device(run.device), write, options.records).start()
+    device = process_device(run.device)
+    if options.launcher is None:
+        Runner(ablation, device, write, options.records).start()
+        return
+    # What all seeds need is checked, made and scored once, here.
+    runner = Runner(dataclasses.replace(ablation, seeds=()), device, write, options.records)
+    runner.start()
+    done = runner.study.done()
+    missing = {
+        run.seed
+        for run in ablation.runs()
+        if run.variant != TEACHER and (run.grid, run.variant, run.seed) not in done
+    }
+    commands = {seed: _one_seed(options.grid, ablation, seed, rest) for seed in sorted(missing)}
+    try:
+        launch(
+            options.launcher,
+            commands,
+            options.output,
+            options.workers,
+            _slurm_parameters(options.slurm),
+        )
+    finally:
+        write(read_records(files))
+
+
+def _one_seed(grid: str, ablation: Ablation, seed: int, rest: Sequence[str]) -> list[str]:
+    """Return the words of the command line that runs one seed into the same folder."""
+    return [
+        *("--grid", grid, "--seeds", "1", "--first-seed", str(seed)),
+        *("--output", str(ablation.output), "--keep", str(ablation.keep)),
+        *("--score-every", str(ablation.score_every)),
+        *("--teacher-checkpoint", *map(str, ablation.teachers)),
+        *rest,
+    ]
+
+
+def _slurm_parameters(given: Sequence[str]) -> dict[str, int | str]:
+    """Return the parameters of --slurm by name; numbers as numbers."""
+    found: dict[str, int | str] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise UserError(f"--slurm {word}: give NAME=VALUE, as in timeout_min=600")
+        found[name] = int(value) if value.isascii() and value.isdigit() else value
+    return found
 
 
 COMMAND = Command(

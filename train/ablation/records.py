@@ -163,7 +163,7 @@ def add_records(path: Path, records: Iterable[RunRecord]) -> None:
     ValueError
         If a record holds what JSON cannot say: an infinite number, an object.
     """
-    with _locked(path.parent):
+    with locked(path.parent):
         runs = {run.key: run for run in read_file(path)} if path.exists() else {}
         runs.update((run.key, run) for run in records)
         lines = [_line(runs[key]) for key in sorted(runs)]
@@ -355,14 +355,20 @@ def _json(content: Mapping[str, Any], what: str, *, sort_keys: bool = False) -> 
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other processes that add to a file of it."""
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the folder against other processes that want it alone.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds it, and this one is not to wait.
+    """
     if sys.platform == "win32":  # no folder can be locked there: one process per file
         yield
         return
     number = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+        fcntl.flock(number, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(number)

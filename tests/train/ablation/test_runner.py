@@ -10,6 +10,7 @@ import torch
 from tests.train.toy_runs import kitti_metadata
 from train import ablate
 from train.ablation import runner
+from train.ablation.launch import FOLDER
 from train.ablation.records import RECORDS_NAME, SUFFIX, add_records, read_file, read_records
 from train.ablation.runner import mean_terms
 from train.core.interrupts import Interrupted
@@ -319,3 +320,33 @@ def test_a_variant_that_cannot_be_run_is_one_line(flags, tmp_path, capsys, varia
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert message in line
     assert not (tmp_path / "ablation").exists()
+
+
+def test_two_workers_give_the_records_of_one_process(finished, flags, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other numbers of threads round otherwise
+    output = tmp_path / "launched"
+    assert ablate.main(flags(output, "--launcher", "local", "--workers", "2")) == 0
+    assert (output / "ablation.md").is_file()
+    expected, found = (
+        {
+            key: (run.scores, run.scenes, run.options, run.steps)
+            for key, run in runs_of(each).items()
+        }
+        for each in (finished, output)
+    )
+    assert found == expected
+    assert len(list((output / FOLDER).glob("seed-*.log"))) == 2
+    # A second time nothing is missing, and no process starts.
+    assert ablate.main(flags(output, "--launcher", "local")) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--slurm", "gpu"], "--slurm gpu: give NAME=VALUE, as in timeout_min=600"),
+        (["--workers", "0"], "--workers 0: at least 1"),
+    ],
+)
+def test_options_that_mean_nothing(flags, tmp_path, capsys, words, said):
+    assert ablate.main(flags(tmp_path, "--launcher", "local", *words)) == 2
+    assert said in capsys.readouterr().err
