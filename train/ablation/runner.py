@@ -52,7 +52,7 @@ from train.methods.registry import method_class
 from train.methods.terms import TargetChoice
 from train.networks.protocol import Network, NetworkSpec
 from train.networks.registry import PAIRS, build_network, parse_network
-from train.networks.weights import checksum, load_teacher
+from train.networks.weights import checksum, load_teacher, save_model
 
 SETUP_FORMAT: Final = 1
 """Raised whenever the same settings give other runs than before."""
@@ -468,6 +468,9 @@ class Runner:
         resume_at = None if state is None else (task.name, state.step)
         with RunLog(folder, resume_at) as log:
             fit(task, source, run, self.device, log, state_path, state, skipped=SkippedFrames())
+        students = self.ablation.output / "students"
+        make_folder(students, "--output")
+        save_model(student, self.data.metadata(student, run), students / f"{folder.name}.pt")
         steps = [line for line in read_log(folder / "log.jsonl") if line["stage"] == task.name]
         found = evaluate_structure(
             student,

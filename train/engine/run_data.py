@@ -1,5 +1,6 @@
 """The frames of a run: simulated or found, opened, looked at before anything is written."""
 
+import dataclasses
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from train.core.distributed import (
 from train.core.errors import UserError
 from train.data.batch import BadFrame
 from train.data.cameras import camera_views
-from train.data.dataset_spec import DatasetSpec
+from train.data.dataset_spec import DatasetSpec, simulated_seed
 from train.data.decoded import DecodedCache
 from train.data.frame import FrameSource, HasWarnings, NoLabelsError
 from train.data.index import FOLDER
@@ -29,6 +30,8 @@ from train.data.transforms import PAPER_AUGMENTATION
 from train.data.voxel_counts import VoxelCounts, voxel_counts
 from train.evaluation.training_overlap import training_sequences
 from train.inspection.frame_checks import FrameChecks
+from train.networks.protocol import Network
+from train.networks.weights import ModelMetadata
 
 FRAMES_READ_BEFORE_START = 64
 
@@ -63,6 +66,20 @@ class RunData:
     def training_sequences(self) -> tuple[str, ...]:
         """Return the names of the sequences that are trained on."""
         return training_sequences(self.training.names)
+
+    def metadata(self, network: Network, config: RunConfig) -> ModelMetadata:
+        """Return what a file says of a network that these frames trained."""
+        built = network.spec()
+        return ModelMetadata(
+            **{**dataclasses.asdict(built), "overrides": dict(built.overrides)},
+            dataset=config.dataset,
+            class_names=tuple(self.spec.class_names),
+            grid_size_m=config.data.grid_size_m,
+            clip_range_m=config.data.clip_range_m,
+            layout=dict(self.spec.layout),
+            trained_on=self.training_sequences(),
+            simulated_seed=simulated_seed(config.resolved_data_root),
+        )
 
     def fill_caches(self, config: RunConfig) -> list[BadFrame]:
         """Decode the frames that are to be kept on disk and are not yet, shared by all processes.

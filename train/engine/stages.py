@@ -402,17 +402,7 @@ class Run(RunPlan):
 
     def _save(self, task: TrainTask, path: Path) -> None:
         """Write a network's file; the first process does, an error ends all."""
-        spec = task.network.spec()
-        metadata = ModelMetadata(
-            **{**dataclasses.asdict(spec), "overrides": dict(spec.overrides)},
-            dataset=self.config.dataset,
-            class_names=tuple(self.spec.class_names),
-            grid_size_m=self.config.data.grid_size_m,
-            clip_range_m=self.config.data.clip_range_m,
-            layout=dict(self.spec.layout),
-            trained_on=self.data.training_sequences(),
-            simulated_seed=simulated_seed(self.config.resolved_data_root),
-        )
+        metadata = self.data.metadata(task.network, self.config)
         with agreed():
             if is_first_process():
                 save_model(task.network, metadata, path)

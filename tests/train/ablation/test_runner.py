@@ -17,7 +17,7 @@ from train.core.interrupts import Interrupted
 from train.data.semantickitti import CLASS_NAMES
 from train.engine.train_step import Stepper
 from train.networks.ptv3 import build_segmentor
-from train.networks.weights import save_model
+from train.networks.weights import checksum, load_model, save_model
 from train.simulation.semantickitti import simulate_semantickitti
 
 GRID = """
@@ -129,6 +129,22 @@ def test_runs_of_another_grid_with_the_same_options_are_taken(
         assert taken == dataclasses.replace(
             runs["small", "ce", seed], grid="other", variant="labels"
         )
+
+
+def test_every_student_is_kept_as_a_checkpoint(finished):
+    names = {
+        f"small--{variant}--{seed}.pt"
+        for variant, seed in runs_of(finished)
+        if variant != "teacher"
+    }
+    assert {path.name for path in (finished / "students").iterdir()} == names
+    student, metadata = load_model(finished / "students" / "small--edges--1.pt")
+    assert (metadata.dataset, metadata.size) == ("semantickitti", "tiny-student")
+    assert metadata.trained_on == ("00",)
+    others = [
+        load_model(finished / "students" / f"small--{name}--1.pt")[0] for name in ("ce", "nothing")
+    ]
+    assert checksum(others[0]) == checksum(others[1]) != checksum(student)
 
 
 def test_means_of_the_logged_steps():
