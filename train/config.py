@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
     Literal,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -442,12 +444,30 @@ def from_json(values: dict[str, Any], default: T) -> T:
         elif value is not None and Path in (hints[name], *get_args(hints[name])):
             changed[name] = Path(value)
         else:
-            choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else None
-            if choices is not None and value not in choices:
-                known_ones = ", ".join(map(str, choices))
-                raise UserError(f"option {name} is {value!r}; choose one of {known_ones}")
+            if not _fits(value, hints[name]):
+                wanted = f"give a value of the kind of {json.dumps(now, default=str)}"
+                if get_origin(hints[name]) is Literal:
+                    wanted = f"choose one of {', '.join(map(str, get_args(hints[name])))}"
+                raise UserError(f"option {name} is {value!r}; {wanted}")
             changed[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(default, **changed)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Return whether a value as JSON or TOML has it is of a field's type."""
+    origin, kinds = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in kinds
+    if origin in (Union, UnionType):
+        return any(_fits(value, kind) for kind in kinds)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        each = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
