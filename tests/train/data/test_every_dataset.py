@@ -83,6 +83,8 @@ WANTED = {
 
 @pytest.mark.parametrize("name", WANTED)
 def test_a_root_that_is_none_is_described(name: str, tmp_path: Path):
+    tmp_path /= "three/levels/down"  # what lies so far above is looked at too
+    tmp_path.mkdir(parents=True)
     spec, wanted = dataset_spec(name), WANTED[name]
     gone, file = tmp_path / "gone", tmp_path / "file"
     refused_at(gone, lambda: spec.open(gone), "no such folder", wanted)

@@ -90,6 +90,7 @@ def test_numbers_in_the_split_find_folders_of_any_width(tmp_path: Path, class_ma
 
 
 def test_one_drive_alone_and_the_right_level(tmp_path: Path, class_map: Path):
+    tmp_path /= "three/levels/down"  # what lies so far above is looked at too
     root = tmp_path / "data"
     drive(root / "sequences/hill", "000000")
     own = spec(class_map)
