@@ -10,6 +10,7 @@ from mkdocs.structure.files import File
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
     "LICENSE": "license.md",
     "reference/README.md": "api/definition.md",
 }

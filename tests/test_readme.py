@@ -1,8 +1,11 @@
 """The README's example prints what the README says, and its commands name things that exist."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.pages import KNOWN, blocks, check_flags, commands, compare_examples, links
 
@@ -47,6 +50,25 @@ def test_a_command_names_a_command_and_flags_that_exist(command, arguments, caps
     check_flags(command, arguments, capsys)
 
 
-@pytest.mark.parametrize("target", links(TEXT))
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("target", [*links(TEXT), *links(CONTRIBUTING)])
 def test_a_link_leads_somewhere(target):
     assert (ROOT / target).exists()
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"]
+
+
+def test_images_install_what_there_is_and_copy_every_package():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for extras in re.findall(r"'/src\[([\w,]+)\]'", text):
+        assert set(extras.split(",")) <= build["project"]["optional-dependencies"].keys()
+    for package in build["tool"]["setuptools"]["packages"]["find"]["include"]:
+        name = package.removesuffix("*")
+        assert text.count(f"COPY {name} /src/{name}\n") == 2

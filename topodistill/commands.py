@@ -93,6 +93,13 @@ TRAIN_EXTRA: Final = (
 """What the extra `[train]` installs, by import names; every command of `train` needs it."""
 
 
+ENVIRONMENT: Final = (
+    *("topodistill", "torch", "numpy", "numba", "numba-cuda", "triton", "spconv-cu120"),
+    *("flash-attn", "onnxruntime", "scipy", "tyro"),
+)
+"""Packages whose versions a report of a fault should name."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands.
 
@@ -116,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from importlib.metadata import version
 
         sys.stdout.write(f"topodistill {version('topodistill')}\n")
+        return 0
+    if name == "--environment":
+        sys.stdout.write(_environment())
         return 0
     if name not in COMMANDS:
         what = f"{name!r} is no command" if name else "no command given"
@@ -153,8 +163,36 @@ def _help() -> str:
         "Distill large 3D point-cloud networks into small ones.\n\n"
         f"{groups}"
         "options of a command: topodistill COMMAND --help\n"
-        "version: topodistill --version\n"
+        "version: topodistill --version; for a report of a fault: topodistill --environment\n"
     )
+
+
+def _environment() -> str:
+    """Return what a report of a fault needs: versions, processors, devices, caches."""
+    import os
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    import torch
+
+    def installed(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    gpus = [torch.cuda.get_device_name(each) for each in range(torch.cuda.device_count())]
+    package = Path(__file__).resolve().parents[1]
+    beside = "beside the package" if os.access(package, os.W_OK) else "in the user's cache"
+    lines = {
+        **{name: installed(name) for name in ENVIRONMENT},
+        "python": f"{platform.python_version()}, {platform.platform()}",
+        "processors": f"{os.cpu_count()}, {torch.get_num_threads()} threads of torch",
+        "CUDA": f"{torch.version.cuda or 'torch is built without'}; {', '.join(gpus) or 'no GPU'}",
+        "compiled kernels": os.environ.get("NUMBA_CACHE_DIR") or beside,
+    }
+    return "".join(f"{name}: {value}\n" for name, value in lines.items())
 
 
 def _refuse(line: str) -> int:

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.train.processes import run_bare
 from topodistill import commands
@@ -244,3 +245,14 @@ def test_a_command_that_is_broken_says_so_with_its_trace(monkeypatch, tmp_path):
     )
     with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
         main(["test-command"])
+
+
+def test_the_environment_has_what_a_report_of_a_fault_needs(capsys, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "elsewhere")
+    assert main(["--environment"]) == 0
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert said["torch"] == torch.__version__
+    assert said["flash-attn"] == "not installed"
+    assert said["processors"].endswith(f"{torch.get_num_threads()} threads of torch")
+    assert said["CUDA"].endswith("no GPU") or torch.cuda.is_available()
+    assert said["compiled kernels"] == "elsewhere"
