@@ -3,8 +3,11 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -33,58 +36,136 @@ def run_script(*arguments, **variables):
 def test_a_wrong_call_says_what_there_is(tmp_path, arguments):
     run = run_script(*[tmp_path / "out" if word == "out" else word for word in arguments])
     assert run.returncode == 2
-    assert "kernels rows network loss train efficiency ablation sanitize" in run.stderr
+    assert "doctor kernels rows loss network train sanitize efficiency ablation" in run.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_help_is_no_mistake():
     run = run_script("--help")
     assert run.returncode == 0
-    assert "usage: benchmarks/gpu_check.sh DIR [PART]" in run.stderr
+    assert "usage: benchmarks/gpu_check.sh DIR [PART...]" in run.stderr
 
 
 @pytest.mark.parametrize("part", [(), ("train",)])
 def test_without_a_gpu_nothing_is_run(tmp_path, part):
     run = run_script(tmp_path / "out", *part)
     assert run.returncode == 3
-    assert "torch sees no CUDA device; nothing was run" in run.stderr
+    assert "torch sees no CUDA device" in run.stdout
+    assert "nothing was run" in run.stderr
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_the_doctor_says_in_five_lines_what_would_be_run():
+    run = run_script("doctor")
+    assert run.returncode == 0
+    python, cuda, device, kernels, plan = run.stdout.splitlines()
+    assert f"torch {torch.__version__}" in python
+    assert "compute-sanitizer" in cuda
+    assert device.endswith("torch sees no CUDA device")
+    assert kernels.endswith("kernels were not tried")
+    assert "would run kernels rows loss network train sanitize efficiency ablation" in plan
+
+
 @pytest.fixture
-def stand_in(tmp_path):
-    """A Python that finds a GPU, and in whose place each part says what it is given, and waits."""
+def stand_in(tmp_path, monkeypatch):
+    """A Python that finds a GPU, and in whose place each part says what it is given, and waits.
+
+    What it finds is its exit code: 0 a GPU, 4 one without kernels.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     program = tmp_path / "part.py"
     program.write_text(
         "import os, sys, time\n"
         "print('given', *sys.argv[1:], os.environ['NUMBA_CACHE_DIR'], flush=True)\n"
-        "if 'benchmarks.gpu_loss' in sys.argv: sys.exit(0)\n"
+        "if 'benchmarks.gpu_train' not in sys.argv: sys.exit(0)\n"
         "try: time.sleep(60)\n"
         "except KeyboardInterrupt: print('has kept what there is'); sys.exit(130)\n"
     )
-    stub = tmp_path / "python"
-    stub.write_text(f'#!/bin/sh\n[ "$1" = - ] && exit 0\nexec {sys.executable} {program} "$@"\n')
-    stub.chmod(0o755)
-    return str(stub)
+
+    def make(found=0):
+        stub = tmp_path / "python"
+        stub.write_text(
+            f'#!/bin/sh\n[ "$1" = - ] && exit {found}\nexec {sys.executable} {program} "$@"\n'
+        )
+        stub.chmod(0o755)
+        return str(stub)
+
+    return make
+
+
+def packed(folder):
+    """The texts of the archive, by name."""
+    with tarfile.open(folder / "gpu_check.tar.gz") as archive:
+        files = [each for each in archive if each.isfile()]
+        return {Path(each.name).name: archive.extractfile(each).read().decode() for each in files}
 
 
 def test_a_part_is_interrupted_at_its_limit_and_has_time_to_write(tmp_path, stand_in):
-    run = run_script(tmp_path / "out", "train", PYTHON=stand_in, GPU_CHECK_SECONDS="2")
+    run = run_script(tmp_path / "out", "train", PYTHON=stand_in(), GPU_CHECK_SECONDS="2")
     assert run.returncode == 1
-    log = (tmp_path / "out" / "gpu_train.log").read_text()
-    assert f"given -m benchmarks.gpu_train --out {tmp_path / 'out'}" in log
+    log = packed(tmp_path / "out")["gpu_train.log"]
+    assert f"given -m benchmarks.gpu_train --out {tmp_path / 'out' / 'parts'}" in log
     assert "has kept what there is" in log
     assert "gpu_check: train exit 1" in run.stdout
+    assert log in (tmp_path / "out" / "gpu_check.log").read_text()
 
 
-def test_kernels_are_compiled_afresh_and_a_part_that_passes_exits_with_0(tmp_path, stand_in):
+def test_what_is_there_is_packed_before_the_machine_goes(tmp_path, stand_in):
+    out = tmp_path / "out"
+    script = subprocess.Popen(
+        ["bash", str(SCRIPT), str(out), "loss", "train"],
+        env=os.environ | {"PYTHON": stand_in(), "GPU_CHECK_PACK_SECONDS": "0.2"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if (out / "gpu_check.tar.gz").exists() and "gpu_train" in packed(out).get(
+                "gpu_train.log", ""
+            ):
+                break
+            time.sleep(0.1)
+    finally:
+        os.killpg(script.pid, signal.SIGKILL)
+        script.wait()
+    assert packed(out).keys() == {"gpu_loss.log", "gpu_train.log"}
+
+
+def test_the_budget_ends_all_parts_and_names_those_not_begun(tmp_path, stand_in):
+    out = tmp_path / "out"
+    run = run_script(out, "train", "loss", PYTHON=stand_in(), GPU_CHECK_BUDGET="7")
+    assert run.returncode == 1
+    assert "has kept what there is" in packed(out)["gpu_train.log"]
+    assert "the budget of 7 s is used; loss was not run" in run.stdout
+
+
+def test_parts_that_need_no_kernel_run_where_there_are_none(tmp_path, stand_in):
+    out = tmp_path / "out"
+    run = run_script(out, "rows", "network", PYTHON=stand_in(found=4))
+    assert run.returncode == 4
+    assert "rows needs the kernels; not run" in run.stdout
+    assert packed(out).keys() == {"gpu_network.log"}
+
+
+def test_compiled_kernels_are_found_again(tmp_path, stand_in):
     caches = set()
     for number in range(2):
         folder = tmp_path / f"{number}"
-        assert run_script(folder, "loss", PYTHON=stand_in).returncode == 0
-        caches.add((folder / "gpu_loss.log").read_text().split()[-1])
-    assert len(caches) == 2
-    assert not any(Path(cache).exists() for cache in caches)
+        assert run_script(folder, "loss", PYTHON=stand_in()).returncode == 0
+        caches.add(packed(folder)["gpu_loss.log"].split()[-1])
+    (cache,) = caches
+    assert Path(cache).is_dir()
+    assert Path(cache).parents[1] == tmp_path / "cache"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("parts", ["kernels rows sanitize", "efficiency"])
+def test_parts_run_dry_on_a_cpu(tmp_path, parts):
+    run = run_script(tmp_path / "out", *parts.split(), GPU_CHECK_DRY="1")
+    assert run.returncode == 0, run.stdout
+    assert all(f"gpu_check: {part} exit 0" in run.stdout for part in parts.split())
+    assert len(packed(tmp_path / "out")) >= len(parts.split())
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -27,7 +27,10 @@ import torch
 _FEWEST_BLOCKS = 128
 _SIMULATED_BLOCKS, _SIMULATED_THREADS = 2, 4
 
-INSTALL_HINT = "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version)"
+INSTALL_HINT = (
+    "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version), or compute on "
+    "the CPU: give tensors that lie there"
+)
 
 
 def is_simulated():
