@@ -28,8 +28,8 @@ _FEWEST_BLOCKS = 128
 _SIMULATED_BLOCKS, _SIMULATED_THREADS = 2, 4
 
 INSTALL_HINT = (
-    "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version), or compute on "
-    "the CPU: give tensors that lie there"
+    "pip install 'topodistill[gpu]' (numba-cuda with the compiler of your CUDA version), "
+    "or give tensors that lie on the CPU"
 )
 
 
