@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prove and time the GPU paths on a CUDA machine with torch, numba-cuda, hypothesis, pytest,
-# pytest-benchmark, scipy and jaxtyping; no network, no install, no git checkout.
+# Prove and time the GPU paths on a CUDA machine with torch and numba-cuda; no network, no install, no git
+# checkout. What else the parts need the doctor names if it is missing: bring it in a folder (pip install
+# --no-deps --target FOLDER NAME...) and put that on PYTHONPATH.
 # Usage: benchmarks/gpu_check.sh DIR [PART...]
 #   doctor says in five lines what is here and what would be run, and runs nothing else.
 #   PART: kernels rows loss network train sanitize efficiency ablation; without one, all in this order.
@@ -51,6 +52,7 @@ planned=$parts
 [ "$parts" = doctor ] && planned=$known
 "$python" - "$planned" "$budget" "$out" <<'PYTHON'
 import os, shutil, sys, traceback
+from importlib.util import find_spec
 from importlib.metadata import PackageNotFoundError, version
 
 def installed(name):
@@ -60,8 +62,14 @@ def installed(name):
         return f"{name} not installed"
 
 parts, budget, out = sys.argv[1:]
+needed = {
+    "hypothesis": "kernels", "jaxtyping": "all", "pytest": "kernels, rows", "pytest_benchmark": "rows",
+    "safetensors": "ablation", "scipy": "rows, ablation", "tensorboard": "train, ablation", "tqdm": "all",
+    "tyro": "train, efficiency, ablation", "docstring_parser": "as tyro", "typeguard": "as tyro",
+}
+missing = [f"{n} ({parts_of})" for n, parts_of in needed.items() if find_spec(n) is None]
 print(f"gpu_check: Python {sys.version.split()[0]},", ", ".join(
-    installed(n) for n in ("torch", "numba", "numba-cuda", "numpy", "pytest", "pytest-timeout")))
+    installed(n) for n in ("torch", "numba", "numba-cuda", "numpy")), "missing:", *missing or ["nothing"])
 print("gpu_check: CUDA_HOME", os.environ.get("CUDA_HOME", "none"), *(
     f"{tool} {'found' if shutil.which(tool) else 'missing'}" for tool in ("nvcc", "compute-sanitizer")))
 import torch
@@ -122,8 +130,10 @@ tests() { # LOG ARGUMENTS...: pytest exits 5 when it finds nothing, a failure he
         -p no:cacheprovider -m gpu "${each[@]}" "$@"
 }
 
-small=() device=cuda
-[ -n "$dry" ] && small=(--device cpu --small) device=cpu
+small=() costs=() device=cuda
+if [ -n "$dry" ]; then
+    small=(--device cpu --small) costs=(--models tiny-student --voxels 500 --repeats 1) device=cpu
+fi
 
 run_part() {
     case $1 in
@@ -134,7 +144,8 @@ run_part() {
         limited "gpu_$1.log" "$python" -m "benchmarks.gpu_$1" --out "$work" "${small[@]}"
         ;;
     efficiency)
-        limited gpu_efficiency.log "$python" -m train.efficiency --device "$device" --output "$work"
+        limited gpu_efficiency.log "$python" -m train.efficiency --device "$device" --output "$work" \
+            "${costs[@]}"
         ;;
     sanitize)
         local tool status=0 tools="memcheck racecheck"

@@ -60,10 +60,23 @@ def test_the_doctor_says_in_five_lines_what_would_be_run():
     assert run.returncode == 0
     python, cuda, device, kernels, plan = run.stdout.splitlines()
     assert f"torch {torch.__version__}" in python
+    assert "tqdm" not in python
     assert "compute-sanitizer" in cuda
     assert device.endswith("torch sees no CUDA device")
     assert kernels.endswith("kernels were not tried")
     assert "would run kernels rows loss network train sanitize efficiency ablation" in plan
+
+
+def test_the_doctor_names_the_packages_that_parts_lack(tmp_path):
+    bare = tmp_path / "python"
+    bare.write_text(
+        "#!/bin/sh\n"
+        "shift\n"
+        f'sed "s/^needed = {{/needed = {{\\n    \\"no_such\\": \\"rows\\",/" | {sys.executable} - "$@"\n'
+    )
+    bare.chmod(0o755)
+    run = run_script("doctor", PYTHON=str(bare))
+    assert "missing: no_such (rows)" in run.stdout.splitlines()[0]
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import google_crc32c
-
 from train.core.atomic_write import atomic_write
 from train.core.errors import UserError
 
@@ -97,6 +95,8 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> None:
 
 def masked_crc32c(data: bytes) -> int:
     """Return the CRC-32C of some bytes as TFRecord has it: turned right by 15, plus a constant."""
+    import google_crc32c  # for these files alone; networks and other datasets do without
+
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
