@@ -72,7 +72,8 @@ def test_the_doctor_names_the_packages_that_parts_lack(tmp_path):
     bare.write_text(
         "#!/bin/sh\n"
         "shift\n"
-        f'sed "s/^needed = {{/needed = {{\\n    \\"no_such\\": \\"rows\\",/" | {sys.executable} - "$@"\n'
+        "sed 's/^needed = {/needed = {\"no_such\": \"rows\",/' | "
+        f'{sys.executable} - "$@"\n'
     )
     bare.chmod(0o755)
     run = run_script("doctor", PYTHON=str(bare))
