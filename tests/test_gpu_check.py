@@ -72,7 +72,7 @@ def test_the_doctor_names_the_packages_that_parts_lack(tmp_path):
     bare.write_text(
         "#!/bin/sh\n"
         "shift\n"
-        "sed 's/^needed = {/needed = {\"no_such\": \"rows\",/' | "
+        'sed \'s/^needed = {/needed = {"no_such": "rows",/\' | '
         f'{sys.executable} - "$@"\n'
     )
     bare.chmod(0o755)
