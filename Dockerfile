@@ -16,10 +16,10 @@ ENTRYPOINT ["topodistill"]
 # torch from the package index is built for CUDA and brings its libraries; the host has the driver.
 FROM python:3.11-slim AS cuda
 WORKDIR /work
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml constraints.txt README.md LICENSE /src/
 COPY fast /src/fast
 COPY reference /src/reference
 COPY topodistill /src/topodistill
 COPY train /src/train
-RUN pip install --no-cache-dir '/src[train,onnx,las,cameras,gpu]'
+RUN pip install --no-cache-dir -c /src/constraints.txt '/src[train,onnx,las,cameras,gpu]'
 ENTRYPOINT ["topodistill"]

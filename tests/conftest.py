@@ -40,7 +40,7 @@ def _let_children_hear_signals() -> None:
     Under nohup, or in the background of a script, a process ignores signals that tests send to
     others. What is ignored is inherited; a handler is not.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:  # none on Windows
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
 
