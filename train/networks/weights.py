@@ -6,6 +6,7 @@ not at all.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ FOLDER_FORMAT: Final = "topodistill-folder-1"
 FOLDER_CONFIG: Final = "config.json"
 
 
+_HUB_NAME: Final = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_WEIGHTS: Final = (".bin", ".pt", ".pth", ".safetensors")
 SHIPPED: Final = {"waymo-simulated": "waymo-simulated-ptv3-tiny-teacher.safetensors"}
 """Networks that come with the package: name -> file in `train/networks/pretrained/`."""
 
@@ -288,14 +291,43 @@ def load_model(path: Path, **options: Any) -> tuple[Network, ModelMetadata]:
 
 
 def shipped_file(path: Path) -> Path:
-    """Return the file of a network that comes with the package, by its name; others as they are.
+    """Return where a network lies that is given by name; paths of files and folders as they are.
 
-    What exists under the name in the current folder comes first.
+    Names are those of `SHIPPED`, which come with the package, and ``OWNER/NAME`` of the Hugging
+    Face hub, whose folder is downloaded once. What exists under the name in the current folder
+    comes first.
+
+    Raises
+    ------
+    UserError
+        If a name can only be the hub's, and its package is not installed or does not get it.
     """
-    name = SHIPPED.get(str(path))
-    if name is None or path.exists():
+    if path.exists():
         return path
-    return Path(__file__).parent / "pretrained" / name
+    if (name := SHIPPED.get(str(path))) is not None:
+        return Path(__file__).parent / "pretrained" / name
+    if _HUB_NAME.fullmatch(str(path)) and path.suffix not in _WEIGHTS:
+        return _from_hub(path)
+    return path
+
+
+def _from_hub(path: Path) -> Path:
+    nothing = f"{path}: no such file or folder"
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError(
+            f"{nothing}; to take it from the Hugging Face hub: pip install huggingface_hub"
+        ) from None
+    try:
+        kept = snapshot_download(str(path), allow_patterns=[FOLDER_CONFIG, "*.safetensors"])
+    except (OSError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{nothing}, and the Hugging Face hub gives none of this name ({said}); check the name "
+            "and the network, or give a folder that was downloaded"
+        ) from error
+    return Path(kept)
 
 
 def weights_file(path: Path) -> Path:

@@ -79,7 +79,8 @@ def from_pretrained(source: Path | str, **options: Any) -> Pretrained:
     ----------
     source
         A folder of `save_pretrained`, the ``.safetensors`` file in it, ``student.pt`` of a run, or
-        the name of a network that comes with the package: "waymo-simulated".
+        the name of a network that comes with the package, "waymo-simulated", or, where
+        huggingface_hub is installed, of a folder of `save_pretrained` on the hub, "OWNER/NAME".
     **options
         How to compute, as `train.networks.registry.build_network` takes them.
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from train.networks.pretrained import (
     save_pretrained,
 )
 from train.networks.pretrained.__main__ import main
+from train.networks.pretrained_folder import save_pretrained as save_folder
 from train.networks.weights import load_model, save_model
 from train.predict import from_pretrained
 from train.predict.command import main as predict
@@ -257,6 +260,33 @@ def test_a_network_of_the_package_is_found_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "waymo-simulated").mkdir()  # what is there under the name comes first
     with pytest.raises(UserError, match=r"waymo-simulated: has no config\.json"):
         from_pretrained("waymo-simulated")
+
+
+def test_a_network_of_the_hub_is_found_by_its_name(tmp_path, monkeypatch, student):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "cache"
+    save_folder(student, folder, metadata=METADATA, data_license="Ours.")
+    asked = []
+
+    def snapshot_download(name, allow_patterns):
+        asked.append(name)
+        if name == "me/gone":
+            raise OSError("offline,\nand not in the cache")
+        return str(folder)
+
+    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    assert from_pretrained("me/student").metadata == METADATA
+    with pytest.raises(UserError, match=r"me/gone: no such .* hub gives none .*\(offline, and not"):
+        from_pretrained("me/gone")
+    assert asked == ["me/student", "me/gone"]
+    for path in ("me/student.pt", "runs/a/student"):  # no names of the hub
+        with pytest.raises(UserError, match="no such file"):
+            from_pretrained(path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"me/student: no such .*; .* pip install huggingface_hub"):
+        from_pretrained("me/student")
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
