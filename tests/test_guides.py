@@ -1,6 +1,7 @@
 """The guides' Python prints and draws what they show; commands and links name things that exist."""
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from matplotlib import pyplot
 
 from benchmarks.guide_pictures import pictures
+from benchmarks.site_pages import notebook
 from tests.pages import KNOWN, blocks, check_flags, commands, compare_examples, links, write_files
 from train.core.errors import UserError
 
@@ -115,3 +117,25 @@ def test_environments_files_and_folders_that_a_guide_names_exist(name):
         assert f"{label} =" in tox["tox"]["labels"]
     for path in re.findall(r"\b(?:tests|benchmarks)/[\w./-]*", TEXTS[name]):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_guide_as_a_notebook_has_its_blocks_and_what_they_print(name):
+    made = json.loads(notebook(TEXTS[name]))
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+    code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    sources = [cell["source"] for cell in code if not cell["source"].startswith("%%bash")]
+    assert sources == [block.strip("\n") for block in blocks(TEXTS[name], "python")]
+    printed = [cell["outputs"][0]["text"] for cell in code if cell["outputs"]]
+    assert set(printed) <= set(blocks(TEXTS[name], "text"))
+    words = "".join(cell["source"] for cell in made["cells"] if cell["cell_type"] == "markdown")
+    assert not re.search(r"\]\((?!https?:)", words)
+
+
+def test_a_notebooks_outputs_stand_below_their_cells():
+    code = "```python\nprint(1)\n```\n\n```text\n1\n```\n\n```bash\n.venv/bin/a b\n```\n"
+    text = f"# T\n\nsee [x](x.md)\n\n{code}"
+    title, first, second = json.loads(notebook(text))["cells"]
+    assert title["source"] == "# T\n\nsee x"
+    assert first["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "1\n"}]
+    assert second["source"] == "%%bash\na b"
