@@ -13,8 +13,10 @@ from torch import nn
 
 from tests.train.predict.line import refused, run
 from tests.train.toys import toy_metadata
+from train.config import RunConfig
 from train.core.errors import UserError
 from train.data.batch import collate
+from train.data.dataset_spec import dataset_spec
 from train.data.frame import LidarFrame
 from train.data.semantickitti import CLASS_NAMES, FILES
 from train.data.transforms import voxelize
@@ -25,6 +27,7 @@ from train.networks.ptv3 import build_segmentor
 from train.networks.weights import save_model
 from train.predict.cloud import predict
 from train.predict.command import main
+from train.predict.submit import check_submission
 
 GRID_SIZE_M = 0.2
 
@@ -423,3 +426,37 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_predicting(folder,
         folder, capsys, "--checkpoint @student.pt --input @frame.bin --output /sys/labels.npy"
     )
     assert line.startswith("error: --output /sys: cannot be written to (")
+
+
+# What a submission needs before anything is trained.
+
+
+def submission(tmp_path, dataset, **options):
+    return RunConfig(dataset=dataset, output=tmp_path, submit=True, **options)
+
+
+@pytest.mark.parametrize("account", ["", "me"])
+def test_waymo_s_server_wants_an_account(tmp_path, account):
+    asked = submission(tmp_path, "waymo", submit_account=account)
+    with pytest.raises(UserError, match="add --submit-account NAME@HOST"):
+        check_submission(asked, dataset_spec("waymo"), [])
+
+
+def test_simulated_frames_go_to_no_server(tmp_path):
+    planned = check_submission(
+        submission(tmp_path, "waymo", simulate=True), dataset_spec("waymo"), []
+    )
+    assert planned.path == tmp_path / "submission.bin"
+
+
+def test_without_a_submission_nothing_is_wanted(tmp_path):
+    asked = RunConfig(dataset="waymo", output=tmp_path)
+    assert check_submission(asked, dataset_spec("waymo"), []) is None
+
+
+@pytest.mark.parametrize("dataset", ["semantickitti", "nuscenes"])
+def test_other_servers_take_a_file_from_anyone(tmp_path, dataset):
+    # What is missing is the data.
+    asked = submission(tmp_path, dataset, data_root=tmp_path / "no")
+    with pytest.raises(UserError, match="no such folder"):
+        check_submission(asked, dataset_spec(dataset), [])
