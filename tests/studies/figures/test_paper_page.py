@@ -149,20 +149,24 @@ def test_the_positive_control_is_a_sentence_and_its_rows_come_first():
     exploratory = dataclasses.replace(EDGES, grid="exploratory")
     kd = Compared("control", "kd", "ce", 2.0, 1.0, 3.0, 5, "better", "")
     few = dataclasses.replace(kd, grid="labels", variant="kd-5", baseline="ce-5")
+    least = dataclasses.replace(few, variant="kd-1", baseline="ce-1", difference=2.5)
     assert not ablation_block([exploratory, kd]).startswith("Against")
     none = dataclasses.replace(kd, variant="kd-none", difference=1.5, verdict="suggestive")
-    again = dataclasses.replace(kd, grid="labels")
-    lines = ablation_block([exploratory, none, again, few, kd]).splitlines()
-    assert "logits **+2.00 [+1.00, +3.00] mIoU** (better), and softened logits without" in lines[0]
-    assert "label **+1.50 [+1.00, +3.00] mIoU** (suggestive), over" in lines[0]
+    again = dataclasses.replace(kd, grid="labels", difference=9.0)
+    lines = ablation_block([exploratory, none, again, few, least, kd]).splitlines()
+    assert "logits **+2.00 [+1.00, +3.00] mIoU** (5 seeds: better) and **+9.00 [" in lines[0]
+    assert "label **+1.50 [+1.00, +3.00] mIoU** (5 seeds: suggestive), over" in lines[0]
+    assert "in a hundred: **+2.50 [+1.00, +3.00] mIoU** (5 seeds: better) over" in lines[0]
     rows = [line for line in lines if " | 5 | " in line]
     assert [row.split(" |")[0] for row in rows] == [
         "| all labels and softened logits",
+        "| all labels and softened logits",
         "| labels on 5 % of the frames, softened logits on all",
+        "| labels on 1 % of the frames, softened logits on all",
         "| softened logits, no label",
         "| softened logits and distances at critical edges",
     ]
-    assert [row.endswith("\u2020 |") for row in rows] == [False, False, False, True]
+    assert [row.endswith("\u2020 |") for row in rows] == [False] * 5 + [True]
 
 
 def test_other_grids_and_no_runs():
